@@ -1,0 +1,54 @@
+/**
+ * Reads a configuration file. JSON is read here; JavaScript runs in a process of its own: the master never runs
+ * foreign code, and what the file imports is read anew each time.
+ */
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { GracefulError, systemCode } from '../errors.ts';
+
+const EVALUATE = `
+const { default: exported } = await import(process.argv[1]);
+const value = await (typeof exported === 'function' ? exported() : exported);
+process.stdout.write('\\n' + JSON.stringify(value ?? null));
+`;
+const EVALUATE_TIMEOUT_MS = 10_000;
+
+/** The object that the file holds (JSON) or exports by default (JS, MJS, CJS; a function is called). @throws GracefulError `config-unreadable` */
+export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
+  const value = extname(path) === '.json' ? await readJson(path) : await evaluate(path);
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new GracefulError('config-unreadable', `cannot use configuration file ${path}: expected an object, got ${JSON.stringify(value)}`);
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw unreadable(path, error instanceof SyntaxError ? `it is not JSON: ${error.message}` : reasonOf(error), error);
+  }
+}
+
+async function evaluate(path: string): Promise<unknown> {
+  if (!['.js', '.mjs', '.cjs'].includes(extname(path))) throw unreadable(path, 'expected a .json, .js, .mjs or .cjs file', undefined);
+  try {
+    await readFile(path);
+  } catch (error) {
+    throw unreadable(path, reasonOf(error), error);
+  }
+  const { execa } = await import('execa');
+  const args = ['--input-type=module', '--eval', EVALUATE, pathToFileURL(path).href];
+  const result = await execa(process.execPath, args, { timeout: EVALUATE_TIMEOUT_MS, reject: false, stdin: 'ignore' });
+  if (result.timedOut) throw unreadable(path, `it did not end within ${EVALUATE_TIMEOUT_MS / 1000} s`, undefined);
+  if (result.failed) throw unreadable(path, `it threw:\n${result.stderr}`, result);
+  return JSON.parse(result.stdout.slice(result.stdout.lastIndexOf('\n') + 1));
+}
+
+function reasonOf(error: unknown): string {
+  const reasons: Record<string, string> = { ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
+  return reasons[systemCode(error) ?? ''] ?? String(error);
+}
+
+function unreadable(path: string, reason: string, cause: unknown): GracefulError {
+  return new GracefulError('config-unreadable', `cannot read configuration file ${path}: ${reason}`, { cause });
+}

@@ -1,0 +1,94 @@
+/** What a configured value must look like, and what becomes of it: one form a kind of value. */
+import { availableParallelism } from 'node:os';
+import * as v from 'valibot';
+import { type ListenSpec, parseListenSpec } from './listen-spec.ts';
+
+/** Turns anything into a T, or says in an issue what was expected. */
+export type Form<T> = v.GenericSchema<unknown, T>;
+
+const LONGEST_MS = 24 * 24 * 60 * 60 * 1000; // setTimeout takes 2^31 - 1 ms
+
+/** A value that `parse` understands; `expected` completes "expected …, got …". */
+export function form<T>(expected: string, parse: (value: unknown) => T | undefined): Form<T> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      const value = parse(dataset.value);
+      if (value !== undefined) return value;
+      addIssue({ message: expected });
+      return NEVER;
+    }),
+  );
+}
+
+/** One item or several. */
+export function list<T>(item: Form<T>): Form<readonly T[]> {
+  return v.pipe(
+    v.unknown(),
+    v.transform((value) => (Array.isArray(value) ? value : [value])),
+    v.array(item),
+  );
+}
+
+/** A text with something in it. */
+export function text(): Form<string> {
+  return form('a text that is not empty', (value) => (typeof value === 'string' && value !== '' ? value : undefined));
+}
+
+/** On or off; texts from the environment included. */
+export function toggle(): Form<boolean> {
+  const words: Record<string, boolean> = { true: true, '1': true, yes: true, false: false, '0': false, no: false };
+  return form('true or false', (value) => (typeof value === 'boolean' ? value : words[String(value).toLowerCase()]));
+}
+
+/** One of some words. */
+export function oneOf<const T extends string>(words: readonly T[]): Form<T> {
+  return form(words.join(', ').replace(/, (\w+)$/, ' or $1'), (value) => words.find((word) => word === value));
+}
+
+/** A whole number within bounds. */
+export function whole(min: number, max: number): Form<number> {
+  return form(`a whole number from ${min} to ${max}`, (value) => toWhole(value, min, max));
+}
+
+/** A length of time; milliseconds. */
+export function duration(minMs: number): Form<number> {
+  return form(`a time such as 500ms, 30s, 5m or 1h30m, ${minMs > 0 ? 'above 0 and ' : ''}at most 24d`, (value) => {
+    const ms = toMilliseconds(value);
+    return ms !== undefined && ms >= minMs && ms <= LONGEST_MS ? ms : undefined;
+  });
+}
+
+function toMilliseconds(value: unknown): number | undefined {
+  if (value === 0 || value === '0') return 0;
+  if (typeof value !== 'string' || !/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(value)) return undefined;
+  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
+  return Math.round(parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (units[unit as string] as number), 0));
+}
+
+function toWhole(value: unknown, min: number, max: number): number | undefined {
+  if (typeof value === 'string' && !/^\d+$/.test(value)) return undefined;
+  const number = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
+  return Number.isInteger(number) && number >= min && number <= max ? number : undefined;
+}
+
+/** The name of a master. */
+export function toName(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\w-][\w.-]{0,63}$/.test(value) ? value : undefined;
+}
+
+/** How many workers; `auto` is one a core. */
+export function toWorkers(value: unknown): number | undefined {
+  return value === 'auto' ? availableParallelism() : toWhole(value, 1, 1024);
+}
+
+/** How many workers may start at once. */
+export function toSurge(value: unknown): number | 'all' | undefined {
+  return value === 'all' ? 'all' : toWhole(value, 1, 1024);
+}
+
+/** An address to hold. */
+export function toListenSpec(value: unknown): ListenSpec | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? parseListenSpec(String(value)) : undefined;
+}

@@ -1,0 +1,56 @@
+/** Every option: its form, its default, its help. The one place that knows them all. */
+import { defaultTimes } from '../protocol/worker.ts';
+import { type Form, duration, form, list, oneOf, text, toListenSpec, toggle, toName, toSurge, toWorkers, whole } from './forms.ts';
+
+/** One option of `start`, of the environment and of the configuration file. */
+export interface Option {
+  readonly form: Form<unknown>;
+  /** What holds where nothing is said; written as a user would. */
+  readonly preset: unknown;
+  readonly help: string;
+  /** `list` may be given several times, `toggle` takes no value; `path` is relative to where it is written. */
+  readonly kind: 'value' | 'list' | 'toggle' | 'path' | 'path-list';
+  /** Word for the value in the help. */
+  readonly value: string | undefined;
+}
+
+/** Every option, in the order of the help. */
+export const options: Readonly<Record<string, Option>> = {
+  name: option(form('1 to 64 letters, digits, ".", "_" or "-", not starting with "."', toName), undefined, 'Name of this master (default: from the script)', {}),
+  workers: option(form('a whole number from 1 to 1024, or "auto"', toWorkers), 1, 'Worker processes; auto: one a core', { value: 'N|auto' }),
+  listen: option(list(form('[HOST:]PORT or unix:/path, with ",name=NAME" or ",mode=OCTAL" added', toListenSpec)), [], 'Address to hold from the start, [HOST:]PORT or unix:/path', {
+    kind: 'list',
+    value: 'ADDRESS',
+  }),
+  backlog: option(whole(1, 65535), undefined, 'Length of the accept queues (default: what the program asks for, at least 511)', { value: 'N' }),
+  waitReady: option(toggle(), false, 'Ready means that the program called ready(), not that it listens', { kind: 'toggle' }),
+  readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
+  surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
+  probation: option(duration(0), '0s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
+  idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
+  drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),
+  killTimeout: option(duration(0), seconds(defaultTimes.killTimeoutMs), 'How long a worker may take to end after SIGTERM before SIGKILL', { value: 'TIME' }),
+  maxDraining: option(whole(1, 1000), 10, 'Generations that may drain at once; the oldest above it is cut', { value: 'N' }),
+  backoffMin: option(duration(1), '100ms', 'Shortest delay before a restart, from the second crash on', { value: 'TIME' }),
+  backoffMax: option(duration(1), '30s', 'Longest delay before a restart', { value: 'TIME' }),
+  restartLimit: option(whole(1, 1000), 5, 'Restarts of a worker in the window that make a crash loop', { value: 'N' }),
+  restartWindow: option(duration(1), '1m', 'The window of --restart-limit', { value: 'TIME' }),
+  cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
+  envFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),
+  node: option(text(), undefined, 'Node binary for the program (default: the one that runs this)', { value: 'FILE' }),
+  nodeArg: option(list(text()), [], 'Option for Node itself, such as --enable-source-maps', { kind: 'list', value: 'ARG' }),
+  pidFile: option(text(), undefined, "File for the master's pid, written when ready", { kind: 'path', value: 'FILE' }),
+  runtimeDir: option(text(), undefined, 'Folder of the control sockets', { kind: 'path', value: 'FOLDER' }),
+  logLevel: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'Least important line that is logged', {}),
+  logFormat: option(oneOf(['auto', 'text', 'json']), 'auto', 'text or json; auto: text on a terminal', {}),
+  logFile: option(text(), undefined, 'Log there instead of stderr; reopened on SIGUSR1', { kind: 'path', value: 'FILE' }),
+};
+
+
+function option(form: Form<unknown>, preset: unknown, help: string, { kind = 'value', value }: Partial<Pick<Option, 'kind' | 'value'>> = {}): Option {
+  return { form, preset, help, kind, value };
+}
+
+function seconds(ms: number): string {
+  return `${ms / 1000}s`;
+}

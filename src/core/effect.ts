@@ -1,0 +1,71 @@
+/** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
+import type { ConnectionCounts, Exit, Failure, Policy } from './event.ts';
+
+export type Effect =
+  /** Read configuration and files anew for this generation; answered by `release-resolved` or `release-rejected`. */
+  | { readonly type: 'resolve'; readonly generation: number }
+  | { readonly type: 'spawn'; readonly worker: number; readonly generation: number }
+  /** Let the worker accept; answered by `worker-admitted` or `worker-admit-failed`. */
+  | { readonly type: 'admit'; readonly worker: number }
+  | { readonly type: 'drain'; readonly worker: number; readonly times: DrainTimes }
+  | { readonly type: 'signal'; readonly worker: number; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  /** Close listeners that only generations outside this list asked for. */
+  | { readonly type: 'prune-listeners'; readonly generations: readonly number[] }
+  /** Everything is gone: end the master. `failure`: the first start failed; `forced`: it was stopped at once. */
+  | { readonly type: 'exit'; readonly failure: Failure | null; readonly forced: boolean }
+  | { readonly type: 'report'; readonly report: Report };
+
+/** What a worker needs to know to drain. */
+export type DrainTimes = Pick<Policy, 'idleGraceMs' | 'drainTimeoutMs' | 'killTimeoutMs'>;
+
+interface AboutWorker {
+  readonly worker: number;
+  readonly generation: number;
+}
+
+/** What is worth telling an operator; one log line each, and a line of the answer to `reload`. */
+export type Report =
+  | (AboutWorker & { readonly type: 'worker-spawning' })
+  | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
+  | (AboutWorker & { readonly type: 'worker-serving' })
+  | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })
+  | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts })
+  | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
+  | (AboutWorker & { readonly type: 'worker-unfit'; readonly failure: Failure })
+  | (AboutWorker & { readonly type: 'worker-stopped'; readonly exit: Exit })
+  | (AboutWorker & { readonly type: 'worker-crashed'; readonly failure: Failure })
+  | { readonly type: 'restart-scheduled'; readonly generation: number; readonly missing: number; readonly delayMs: number }
+  | { readonly type: 'crash-loop'; readonly generation: number; readonly restarts: number; readonly windowMs: number }
+  | { readonly type: 'generation-cut'; readonly generation: number; readonly maxDraining: number }
+  | { readonly type: 'reload-started'; readonly generation: number; readonly requests: readonly number[]; readonly by: readonly string[] }
+  | { readonly type: 'reload-queued'; readonly request: number; readonly by: string }
+  | { readonly type: 'reload-probation'; readonly generation: number; readonly probationMs: number }
+  | { readonly type: 'reload-committed'; readonly generation: number; readonly previous: number }
+  | ({ readonly type: 'reload-finished' } & Outcome)
+  | { readonly type: 'stopping'; readonly by: string; readonly workers: number }
+  | { readonly type: 'stopping-at-once'; readonly by: string };
+
+/** How a reload ended. `requests` are those it answers. */
+export type Outcome = CommittedOutcome | RolledBackOutcome;
+
+interface CommittedOutcome {
+  readonly outcome: 'committed';
+  readonly generation: number;
+  readonly previous: number;
+  readonly requests: readonly number[];
+  readonly durationMs: number;
+}
+
+interface RolledBackOutcome {
+  readonly outcome: 'rolled-back';
+  readonly generation: number;
+  /** The generation that goes on serving; 0: there is none. */
+  readonly previous: number;
+  /** Workers of it that serve now. */
+  readonly serving: number;
+  /** The worker that failed, if it was one. */
+  readonly worker: number | null;
+  readonly failure: Failure;
+  readonly requests: readonly number[];
+  readonly durationMs: number;
+}

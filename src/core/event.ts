@@ -1,0 +1,79 @@
+/**
+ * All that can happen. Events are past facts; the shell reports them, the core alone decides what follows.
+ * Every event carries `now`: monotonic milliseconds, the only clock the core knows.
+ */
+
+/** What made an error, as far as it can be told across processes. */
+export interface ErrorReport {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly code?: string;
+  readonly syscall?: string;
+}
+
+/** Why a worker, and with it perhaps a reload, failed. */
+export type Failure =
+  | { readonly reason: 'exit'; readonly code: number; readonly error?: ErrorReport }
+  | { readonly reason: 'signal'; readonly signal: string; readonly error?: ErrorReport }
+  | { readonly reason: 'ready-timeout'; readonly timeoutMs: number; readonly listening: boolean }
+  | { readonly reason: 'admit-failed'; readonly error: ErrorReport }
+  | { readonly reason: 'withdrew' }
+  | { readonly reason: 'spawn-failed'; readonly error: ErrorReport }
+  | { readonly reason: 'release-rejected'; readonly error: ErrorReport }
+  | { readonly reason: 'stopping' };
+
+/** How a process ended, as waitpid(2) tells it; `error` is what the worker reported just before. */
+export type Exit = Extract<Failure, { reason: 'exit' | 'signal' | 'spawn-failed' }>;
+
+/** Open connections by kind: a kind of protocol → how many. */
+export type ConnectionCounts = Readonly<Record<string, number>>;
+
+/** The numbers a generation is run by. Times are milliseconds. */
+export interface Policy {
+  /** Workers wanted, ≥ 1. */
+  readonly workers: number;
+  /** Workers of a new generation that may be starting at once, ≥ 1. */
+  readonly surge: number;
+  readonly readyTimeoutMs: number;
+  /** How long both generations serve before the old one is told to drain; 0: not at all. */
+  readonly probationMs: number;
+  /** How long an idle connection that can't move stays open while its worker drains. */
+  readonly idleGraceMs: number;
+  readonly drainTimeoutMs: number;
+  readonly killTimeoutMs: number;
+  /** Generations that may drain at once, ≥ 1; the oldest above it is cut. */
+  readonly maxDraining: number;
+  readonly backoffMinMs: number;
+  readonly backoffMaxMs: number;
+  /** Restarts of one worker place in `restartWindowMs` above which it is called a crash loop. */
+  readonly restartLimit: number;
+  readonly restartWindowMs: number;
+}
+
+interface AboutWorker {
+  readonly now: number;
+  readonly worker: number;
+}
+
+export type WorkerEvent =
+  | (AboutWorker & { readonly type: 'worker-listening' })
+  | (AboutWorker & { readonly type: 'worker-ready' })
+  | (AboutWorker & { readonly type: 'worker-admitted' })
+  | (AboutWorker & { readonly type: 'worker-admit-failed'; readonly error: ErrorReport })
+  /** It stopped accepting: because it was told to, by a signal of somebody else's, or because its channel closed. */
+  | (AboutWorker & { readonly type: 'worker-withdrew' })
+  /** Its connections are gone; what it had to close is counted. */
+  | (AboutWorker & { readonly type: 'worker-drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts })
+  /** `chance` in [0, 1) is the jitter of the delay that may follow. */
+  | (AboutWorker & { readonly type: 'worker-exited'; readonly exit: Exit; readonly chance: number });
+
+export type FleetEvent =
+  | WorkerEvent
+  /** `request` names who asked, so that the outcome can be told to them; `by` is for the log. */
+  | { readonly type: 'reload-requested'; readonly now: number; readonly request: number; readonly by: string }
+  | { readonly type: 'release-resolved'; readonly now: number; readonly generation: number; readonly policy: Policy }
+  | { readonly type: 'release-rejected'; readonly now: number; readonly generation: number; readonly error: ErrorReport }
+  /** A second one stops at once. */
+  | { readonly type: 'stop-requested'; readonly now: number; readonly by: string }
+  | { readonly type: 'tick'; readonly now: number };

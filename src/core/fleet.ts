@@ -1,0 +1,178 @@
+/**
+ * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
+ * The event changes one thing; then the rules look at the fleet as it is, whatever happened, in this order:
+ * reload → stop → crashes → the dead → missing workers → too many draining → queued requests → the end.
+ */
+import { afterCrash, calm } from './backoff.ts';
+import type { Effect, Outcome } from './effect.ts';
+import type { FleetEvent, Policy } from './event.ts';
+import type { Request } from './reload.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
+import { abandonReloads, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
+import { cut, type Draining, drain, isGone, isWanted, step as stepWorker } from './worker.ts';
+
+export type { Fleet, FleetStep } from './state.ts';
+
+type Rule = (fleet: Fleet, now: number) => FleetStep;
+
+const rules: readonly Rule[] = [reloadRule, stopRule, crashRule, buryRule, wantedRule, capRule, queueRule, endRule];
+
+/** A fleet without workers; the first `reload-requested` starts it. */
+export function emptyFleet(policy: Policy): Fleet {
+  return {
+    phase: 'running',
+    failure: null,
+    isForced: false,
+    policy,
+    generation: 0,
+    nextGeneration: 1,
+    nextWorker: 1,
+    workers: [],
+    reload: { phase: 'idle' },
+    queued: [],
+    backoff: calm,
+    restarts: 0,
+    lastOutcome: null,
+  };
+}
+
+/** The fleet after an event, and what is to be done. */
+export function step(fleet: Fleet, event: FleetEvent): FleetStep {
+  if (fleet.phase === 'ended') return [fleet];
+  const before = generationsOf(fleet);
+  const [settled, ...effects] = inTurn(apply(fleet, event), event.now);
+  const after = generationsOf(settled);
+  if (settled.phase !== 'ended' && before.some((generation) => !after.includes(generation))) {
+    effects.push({ type: 'prune-listeners', generations: after });
+  }
+  return [settled, ...effects];
+}
+
+/** When the fleet wants to be asked again, in the clock of the events; Infinity: not before something happens. */
+export function nextDeadline(fleet: Fleet): number {
+  const deadlines = fleet.workers.flatMap((worker) => ('deadline' in worker ? [worker.deadline] : []));
+  if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
+  if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
+  return Math.min(Number.POSITIVE_INFINITY, ...deadlines);
+}
+
+function apply(fleet: Fleet, event: FleetEvent): FleetStep {
+  switch (event.type) {
+    case 'reload-requested':
+      return requestReload(fleet, { id: event.request, by: event.by }, event.now);
+    case 'release-resolved':
+      return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
+        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: event.policy } }]
+        : [fleet];
+    case 'release-rejected':
+      return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
+        ? rollBack(fleet, fleet.reload, { reason: 'release-rejected', error: event.error }, null, event.now)
+        : [fleet];
+    case 'stop-requested':
+      return requestStop(fleet, event.by);
+    case 'tick':
+      return eachWorker(fleet, (worker) => stepWorker(worker, event, policyOf(fleet, worker)));
+    default:
+      return eachWorker(fleet, (worker) => (worker.id === event.worker ? stepWorker(worker, event, policyOf(fleet, worker)) : [worker]));
+  }
+}
+
+function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
+  if (fleet.phase !== 'running') {
+    const outcome: Outcome = { ...rolledBack(fleet, { reason: 'stopping' }, null), generation: fleet.generation, requests: [request.id], durationMs: 0 };
+    return [fleet, report({ type: 'reload-finished', ...outcome })];
+  }
+  if (fleet.reload.phase === 'idle') return startReload(fleet, [request], now);
+  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
+}
+
+function requestStop(fleet: Fleet, by: string): FleetStep {
+  if (fleet.phase !== 'running') {
+    const kills = fleet.workers.filter((worker) => !isGone(worker)).map(({ id }): Effect => ({ type: 'signal', worker: id, signal: 'SIGKILL' }));
+    return [{ ...fleet, isForced: true }, report({ type: 'stopping-at-once', by }), ...kills];
+  }
+  return [{ ...fleet, phase: 'stopping' }, report({ type: 'stopping', by, workers: fleet.workers.length })];
+}
+
+/** Stopping wins over everything: the reload under way and the waiting ones are answered, every worker drains. */
+function stopRule(fleet: Fleet, now: number): FleetStep {
+  if (fleet.phase === 'running') return [fleet];
+  const [halted, ...answers] = abandonReloads(fleet, now);
+  const [draining, ...effects] = eachWorker(halted, (worker) => drain(worker, now, policyOf(halted, worker)));
+  return [draining, ...answers, ...effects];
+}
+
+/** Crashes of the serving generation delay its next restart. */
+function crashRule(fleet: Fleet, now: number): FleetStep {
+  const crashed = fleet.workers.flatMap((worker) => (worker.phase === 'crashed' && worker.generation === fleet.generation ? [worker] : []));
+  if (crashed.length === 0 || fleet.phase !== 'running') return [fleet];
+  const backoff = crashed.reduce((sum, worker) => afterCrash(sum, now, worker.chance, fleet.policy), fleet.backoff);
+  const { generation, policy } = fleet;
+  const effects: Effect[] = [];
+  if (backoff.isLooping && !fleet.backoff.isLooping) {
+    effects.push(report({ type: 'crash-loop', generation, restarts: backoff.crashes.length, windowMs: policy.restartWindowMs }));
+  }
+  if (backoff.nextStartAt > now) {
+    effects.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(fleet), delayMs: backoff.nextStartAt - now }));
+  }
+  return [{ ...fleet, backoff }, ...effects];
+}
+
+function buryRule(fleet: Fleet): FleetStep {
+  const workers = fleet.workers.filter((worker) => !isGone(worker));
+  return [workers.length === fleet.workers.length ? fleet : { ...fleet, workers }];
+}
+
+/** The committed generation has as many workers as wanted, and each that is ready may accept. */
+function wantedRule(fleet: Fleet, now: number): FleetStep {
+  const missing = missingWorkers(fleet);
+  if (missing === 0 || now < fleet.backoff.nextStartAt) return admitAll(fleet, fleet.generation, now);
+  return spawnWorkers({ ...fleet, restarts: fleet.restarts + missing }, fleet.generation, missing, now);
+}
+
+function missingWorkers(fleet: Fleet): number {
+  if (fleet.phase !== 'running' || fleet.generation === 0) return 0;
+  const there = fleet.workers.filter((worker) => worker.generation === fleet.generation && isWanted(worker)).length;
+  return Math.max(0, fleet.policy.workers - there);
+}
+
+/** Too many generations draining: the oldest is cut. */
+function capRule(fleet: Fleet, now: number): FleetStep {
+  const open = fleet.workers.filter((worker): worker is Draining => worker.phase === 'draining' && worker.next === 'SIGTERM');
+  const generations = [...new Set(open.map(({ generation }) => generation))].sort((a, b) => a - b);
+  const doomed = generations.slice(0, Math.max(0, generations.length - fleet.policy.maxDraining));
+  if (doomed.length === 0) return [fleet];
+  const told = doomed.map((generation) => report({ type: 'generation-cut', generation, maxDraining: fleet.policy.maxDraining }));
+  const [next, ...effects] = eachWorker(fleet, (worker) =>
+    worker.phase === 'draining' && doomed.includes(worker.generation) ? cut(worker, now, fleet.policy) : [worker],
+  );
+  return [next, ...told, ...effects];
+}
+
+/** However many asked during a reload, one more follows. */
+function queueRule(fleet: Fleet, now: number): FleetStep {
+  if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || fleet.queued.length === 0) return [fleet];
+  return startReload({ ...fleet, queued: [] }, fleet.queued, now);
+}
+
+function endRule(fleet: Fleet): FleetStep {
+  if (fleet.phase !== 'stopping' || fleet.workers.length > 0) return [fleet];
+  return [{ ...fleet, phase: 'ended' }, { type: 'exit', failure: fleet.failure, forced: fleet.isForced }];
+}
+
+function inTurn([fleet, ...effects]: FleetStep, now: number): [Fleet, ...Effect[]] {
+  let current = fleet;
+  const all = [...effects];
+  for (const rule of rules) {
+    const [next, ...more] = rule(current, now);
+    current = next;
+    all.push(...more);
+  }
+  return [current, ...all];
+}
+
+function generationsOf(fleet: Fleet): number[] {
+  const reloading = fleet.reload.phase === 'idle' ? [] : [fleet.reload.generation];
+  return [...new Set([...fleet.workers.map(({ generation }) => generation), ...reloading, fleet.generation])].sort((a, b) => a - b);
+}
+

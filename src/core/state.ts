@@ -1,0 +1,62 @@
+/** What the fleet is made of, and the few moves that several rules share. PURE. */
+import type { Backoff } from './backoff.ts';
+import type { Effect, Outcome, Report } from './effect.ts';
+import type { Failure, Policy } from './event.ts';
+import type { Reload, Request } from './reload.ts';
+import { admit, spawn, type Worker, type WorkerStep } from './worker.ts';
+
+/** Everything the master decides by. */
+export interface Fleet {
+  readonly phase: 'running' | 'stopping' | 'ended';
+  /** Why the first start failed; it is the reason of the end. */
+  readonly failure: Failure | null;
+  readonly isForced: boolean;
+  readonly policy: Policy;
+  /** The committed generation; 0: none yet. */
+  readonly generation: number;
+  readonly nextGeneration: number;
+  readonly nextWorker: number;
+  readonly workers: readonly Worker[];
+  readonly reload: Reload;
+  /** Requests that came while a reload was on; together they make one more. */
+  readonly queued: readonly Request[];
+  readonly backoff: Backoff;
+  /** Workers started in place of crashed ones, ever. */
+  readonly restarts: number;
+  readonly lastOutcome: (Outcome & { readonly endedAt: number }) | null;
+}
+
+/** The next fleet, and what is to be done. */
+export type FleetStep = readonly [Fleet, ...Effect[]];
+
+/** Starts `count` workers of a generation. */
+export function spawnWorkers(fleet: Fleet, generation: number, count: number, now: number): FleetStep {
+  const policy = policyOf(fleet, { generation });
+  const spawned = Array.from({ length: count }, (_, index) => spawn(fleet.nextWorker + index, generation, now, policy));
+  const workers = [...fleet.workers, ...spawned.map(([worker]) => worker)];
+  return [{ ...fleet, workers, nextWorker: fleet.nextWorker + count }, ...spawned.flatMap(([, ...effects]) => effects)];
+}
+
+/** Lets every ready worker of a generation accept. */
+export function admitAll(fleet: Fleet, generation: number, now: number): FleetStep {
+  if (fleet.phase !== 'running') return [fleet];
+  return eachWorker(fleet, (worker) =>
+    worker.phase === 'ready' && worker.generation === generation ? admit(worker, now, policyOf(fleet, worker)) : [worker],
+  );
+}
+
+/** Changes each worker, and gathers what is to be done. */
+export function eachWorker(fleet: Fleet, change: (worker: Worker) => WorkerStep): FleetStep {
+  const steps = fleet.workers.map(change);
+  return [{ ...fleet, workers: steps.map(([worker]) => worker) }, ...steps.flatMap(([, ...effects]) => effects)];
+}
+
+/** A new generation lives by its own numbers from its first worker on. */
+export function policyOf(fleet: Fleet, { generation }: { readonly generation: number }): Policy {
+  return 'policy' in fleet.reload && fleet.reload.generation === generation ? fleet.reload.policy : fleet.policy;
+}
+
+/** The effect of telling an operator. */
+export function report(what: Report): Effect {
+  return { type: 'report', report: what };
+}

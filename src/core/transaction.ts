@@ -1,0 +1,102 @@
+/**
+ * The reload as a transaction: start, admit, prove, commit or roll back. PURE.
+ * The old generation is told nothing before the commit; whatever fails before it ends with the new workers stopped.
+ */
+import { calm } from './backoff.ts';
+import type { Outcome } from './effect.ts';
+import type { Failure } from './event.ts';
+import { judge, type Proving, type Request, type Resolving, type Starting } from './reload.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
+import { drain } from './worker.ts';
+
+/** Begins a reload; its release is resolved first. */
+export function startReload(fleet: Fleet, requests: readonly Request[], now: number): FleetStep {
+  const generation = fleet.nextGeneration;
+  const reload: Resolving = { phase: 'resolving', generation, startedAt: now, requests };
+  return [
+    { ...fleet, reload, nextGeneration: generation + 1 },
+    report({ type: 'reload-started', generation, requests: requests.map(({ id }) => id), by: requests.map(({ by }) => by) }),
+    { type: 'resolve', generation },
+  ];
+}
+
+/** Moves the reload on as far as it may go. */
+export function reloadRule(fleet: Fleet, now: number): FleetStep {
+  if (fleet.phase !== 'running') return [fleet];
+  const { reload } = fleet;
+  const verdict = judge(reload, fleet.workers, now);
+  switch (verdict.next) {
+    case 'wait':
+      return [fleet];
+    case 'spawn':
+      return spawnWorkers(fleet, (reload as Starting).generation, verdict.count, now);
+    case 'admit':
+      return admitAll({ ...fleet, reload: { ...(reload as Starting), phase: 'admitting' } }, (reload as Starting).generation, now);
+    case 'prove':
+      return prove(fleet, reload as Starting, now);
+    case 'commit':
+      return commit(fleet, reload as Proving, now);
+    case 'finish':
+      return finish(fleet, now);
+    case 'roll-back':
+      return rollBack(fleet, reload as Starting, verdict.failure, verdict.worker, now);
+  }
+}
+
+function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
+  const { generation, policy } = reload;
+  // a first generation has nobody beside it to prove itself against
+  const probationMs = fleet.generation === 0 ? 0 : policy.probationMs;
+  const proving: Proving = { ...reload, phase: 'proving', deadline: now + probationMs };
+  if (probationMs === 0) return commit(fleet, proving, now);
+  return [{ ...fleet, reload: proving }, report({ type: 'reload-probation', generation, probationMs })];
+}
+
+function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
+  const { generation, startedAt, requests, policy } = reload;
+  const previous = fleet.generation;
+  const committed: Fleet = { ...fleet, generation, policy, backoff: calm, reload: { phase: 'retiring', generation, startedAt, requests, previous } };
+  const told = report({ type: 'reload-committed', generation, previous });
+  const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
+  const [next, ...effects] = reloadRule(draining, now);
+  return [next, told, ...drains, ...effects];
+}
+
+function finish(fleet: Fleet, now: number): FleetStep {
+  if (fleet.reload.phase !== 'retiring') return [fleet];
+  const { generation, previous, startedAt, requests } = fleet.reload;
+  const outcome: Outcome = { outcome: 'committed', generation, previous, requests: requests.map(({ id }) => id), durationMs: now - startedAt };
+  return [{ ...fleet, reload: { phase: 'idle' }, lastOutcome: { ...outcome, endedAt: now } }, report({ type: 'reload-finished', ...outcome })];
+}
+
+/** The new workers are stopped; the old ones were never told anything. A first start that fails ends the master. */
+export function rollBack(fleet: Fleet, reload: Resolving | Starting, failure: Failure, worker: number | null, now: number): FleetStep {
+  const { generation, startedAt, requests } = reload;
+  const outcome: Outcome = { ...rolledBack(fleet, failure, worker), generation, requests: requests.map(({ id }) => id), durationMs: now - startedAt };
+  const idle: Fleet = { ...fleet, reload: { phase: 'idle' }, lastOutcome: { ...outcome, endedAt: now } };
+  const told = report({ type: 'reload-finished', ...outcome });
+  const [drained, ...effects] = eachWorker(idle, (other) => (other.generation === generation ? drain(other, now, policyOf(fleet, other)) : [other]));
+  return [fleet.generation === 0 ? { ...drained, phase: 'stopping', failure } : drained, told, ...effects];
+}
+
+/** The outcome of a reload that came to nothing. */
+export function rolledBack(fleet: Fleet, failure: Failure, worker: number | null): Pick<Outcome & { outcome: 'rolled-back' }, 'outcome' | 'previous' | 'serving' | 'worker' | 'failure'> {
+  const serving = fleet.workers.filter((other) => other.phase === 'serving' && other.generation === fleet.generation).length;
+  return { outcome: 'rolled-back', previous: fleet.generation, serving, worker, failure };
+}
+
+/** Stopping: the reload under way and the waiting requests are answered. */
+export function abandonReloads(fleet: Fleet, now: number): FleetStep {
+  const { reload, queued } = fleet;
+  const idle: Fleet = { ...fleet, reload: { phase: 'idle' }, queued: [] };
+  if (reload.phase === 'idle' && queued.length === 0) return [fleet];
+  if (reload.phase === 'retiring' && queued.length === 0) return finish(fleet, now);
+  const waiting = queued.map(({ id }) => id);
+  const requests = reload.phase === 'idle' || reload.phase === 'retiring' ? waiting : [...reload.requests.map(({ id }) => id), ...waiting];
+  const [generation, startedAt] = reload.phase === 'idle' ? [fleet.generation, now] : [reload.generation, reload.startedAt];
+  const outcome: Outcome = { ...rolledBack(fleet, fleet.failure ?? { reason: 'stopping' }, null), generation, requests, durationMs: now - startedAt };
+  const told = report({ type: 'reload-finished', ...outcome });
+  if (reload.phase !== 'retiring') return [{ ...idle, lastOutcome: { ...outcome, endedAt: now } }, told];
+  const [finished, ...effects] = finish(fleet, now);
+  return [{ ...finished, queued: [] }, ...effects, told];
+}

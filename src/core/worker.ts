@@ -1,0 +1,192 @@
+/**
+ * One worker's life. PURE.
+ *
+ *   starting ─ready→ ready ─admit→ admitted ─accepts→ serving ─drain→ draining ─exit→ stopped
+ *      └──────────── took too long, could not accept ──────→ unfit ─exit→ crashed ←─ any other exit
+ *
+ * A worker that is `ready` can serve but does not accept yet: nothing it does can reach a client.
+ */
+import type { Effect, Report } from './effect.ts';
+import type { Exit, Failure, Policy, WorkerEvent } from './event.ts';
+
+interface Identity {
+  readonly id: number;
+  readonly generation: number;
+  readonly spawnedAt: number;
+}
+
+export type Starting = Identity & { readonly phase: 'starting'; readonly listening: boolean; readonly deadline: number };
+export type Ready = Identity & { readonly phase: 'ready' };
+export type Admitted = Identity & { readonly phase: 'admitted'; readonly deadline: number };
+export type Serving = Identity & { readonly phase: 'serving'; readonly since: number };
+export type Draining = Identity & {
+  readonly phase: 'draining';
+  readonly since: number;
+  readonly withdrew: boolean;
+  readonly drained: boolean;
+  /** The signal that the next passed deadline sends. */
+  readonly next: 'SIGTERM' | 'SIGKILL';
+  readonly deadline: number;
+};
+export type Unfit = Identity & { readonly phase: 'unfit'; readonly failure: Failure; readonly next: 'SIGTERM' | 'SIGKILL'; readonly deadline: number };
+export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exit };
+export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure; readonly chance: number };
+
+export type Worker = Starting | Ready | Admitted | Serving | Draining | Unfit | Stopped | Crashed;
+export type WorkerStep = readonly [Worker, ...Effect[]];
+type Tick = { readonly type: 'tick'; readonly now: number };
+
+/** A worker closes what is left at its drain timeout by itself; so long the master waits for its account of it. */
+const CUT_ALLOWANCE_MS = 2000;
+/** SIGKILL can't be refused, but a process in an uninterruptible sleep takes it late: asked again so often. */
+const KILL_AGAIN_MS = 1000;
+
+/** A new worker. */
+export function spawn(id: number, generation: number, now: number, policy: Policy): WorkerStep {
+  const worker: Starting = { phase: 'starting', id, generation, spawnedAt: now, listening: false, deadline: now + policy.readyTimeoutMs };
+  return [worker, report(worker, { type: 'worker-spawning' }), { type: 'spawn', worker: id, generation }];
+}
+
+/** The worker after an event; whatever comes late or twice changes nothing. */
+export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
+  if (event.type === 'worker-exited') return exited(worker, event.exit, event.chance);
+  switch (worker.phase) {
+    case 'starting':
+      return whileStarting(worker, event, policy);
+    case 'ready':
+      return event.type === 'worker-withdrew' ? withdrawn(worker, event.now, policy) : [worker];
+    case 'admitted':
+      return whileAdmitted(worker, event, policy);
+    case 'serving':
+      return event.type === 'worker-withdrew' ? withdrawn(worker, event.now, policy) : [worker];
+    case 'draining':
+      return whileDraining(worker, event, policy);
+    case 'unfit':
+      return event.type === 'tick' && event.now >= worker.deadline ? escalate(worker, event.now, policy) : [worker];
+    case 'stopped':
+    case 'crashed':
+      return [worker]; // the process is gone: a late event changes nothing
+  }
+}
+
+/** Lets a ready worker accept. */
+export function admit(worker: Ready, now: number, policy: Policy): WorkerStep {
+  return [{ ...identity(worker), phase: 'admitted', deadline: now + policy.readyTimeoutMs }, { type: 'admit', worker: worker.id }];
+}
+
+/** Tells a worker to drain. One that has nothing to drain gets no longer than the kill timeout for it. */
+export function drain(worker: Worker, now: number, policy: Policy): WorkerStep {
+  if (worker.phase === 'draining' || worker.phase === 'unfit' || isGone(worker)) return [worker];
+  const idle = worker.phase === 'starting' && !worker.listening;
+  const timeoutMs = idle ? policy.killTimeoutMs : policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
+  const { idleGraceMs, drainTimeoutMs, killTimeoutMs } = policy;
+  return [
+    { ...identity(worker), phase: 'draining', since: now, withdrew: false, drained: false, next: 'SIGTERM', deadline: now + timeoutMs },
+    report(worker, { type: 'worker-draining', byItself: false }),
+    { type: 'drain', worker: worker.id, times: { idleGraceMs, drainTimeoutMs, killTimeoutMs } },
+  ];
+}
+
+/** Ends a draining worker before its deadline: SIGTERM makes it close what is open and end. */
+export function cut(worker: Draining, now: number, policy: Policy): WorkerStep {
+  return worker.next === 'SIGTERM' ? escalate(worker, now, policy) : [worker];
+}
+
+/** The process has ended. */
+export function isGone(worker: Worker): worker is Stopped | Crashed {
+  return worker.phase === 'stopped' || worker.phase === 'crashed';
+}
+
+/** Serves, or is on its way to. */
+export function isWanted(worker: Worker): worker is Starting | Ready | Admitted | Serving {
+  return worker.phase === 'starting' || worker.phase === 'ready' || worker.phase === 'admitted' || worker.phase === 'serving';
+}
+
+function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
+  switch (event.type) {
+    case 'worker-listening':
+      return [{ ...worker, listening: true }];
+    case 'worker-ready':
+      return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: event.now - worker.spawnedAt })];
+    case 'worker-withdrew':
+      return withdrawn(worker, event.now, policy);
+    case 'tick': {
+      if (event.now < worker.deadline) return [worker];
+      return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: worker.listening }, event.now, policy);
+    }
+    default:
+      return [worker];
+  }
+}
+
+function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
+  switch (event.type) {
+    case 'worker-admitted':
+      return [{ ...identity(worker), phase: 'serving', since: event.now }, report(worker, { type: 'worker-serving' })];
+    case 'worker-admit-failed':
+      return unfit(worker, { reason: 'admit-failed', error: event.error }, event.now, policy);
+    case 'worker-withdrew':
+      return withdrawn(worker, event.now, policy);
+    case 'tick': {
+      if (event.now < worker.deadline) return [worker];
+      return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: true }, event.now, policy);
+    }
+    default:
+      return [worker];
+  }
+}
+
+function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
+  switch (event.type) {
+    case 'worker-withdrew':
+      return [{ ...worker, withdrew: true }];
+    case 'worker-drained': {
+      if (worker.drained) return [worker];
+      const { closed, cut } = event;
+      const told = report(worker, { type: 'worker-drained', afterMs: event.now - worker.since, closed, cut });
+      // its SIGTERM listeners run now, and it has the kill timeout to end
+      return [{ ...worker, withdrew: true, drained: true, next: 'SIGKILL', deadline: event.now + policy.killTimeoutMs }, told];
+    }
+    case 'tick':
+      return event.now >= worker.deadline ? escalate(worker, event.now, policy) : [worker];
+    default:
+      return [worker];
+  }
+}
+
+function withdrawn(worker: Starting | Ready | Admitted | Serving, now: number, policy: Policy): WorkerStep {
+  const deadline = now + policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
+  const draining: Draining = { ...identity(worker), phase: 'draining', since: now, withdrew: true, drained: false, next: 'SIGTERM', deadline };
+  return [draining, report(worker, { type: 'worker-draining', byItself: true })];
+}
+
+function unfit(worker: Starting | Admitted, failure: Failure, now: number, policy: Policy): WorkerStep {
+  const judged: Unfit = { ...identity(worker), phase: 'unfit', failure, next: 'SIGKILL', deadline: now + policy.killTimeoutMs };
+  return [judged, report(worker, { type: 'worker-unfit', failure }), { type: 'signal', worker: worker.id, signal: 'SIGTERM' }];
+}
+
+function escalate(worker: Draining | Unfit, now: number, policy: Policy): WorkerStep {
+  const signal = worker.next;
+  const deadline = now + (signal === 'SIGTERM' ? policy.killTimeoutMs : KILL_AGAIN_MS);
+  const told = report(worker, { type: 'worker-overran', signal });
+  return [{ ...worker, next: 'SIGKILL', deadline }, told, { type: 'signal', worker: worker.id, signal }];
+}
+
+function exited(worker: Worker, exit: Exit, chance: number): WorkerStep {
+  if (isGone(worker)) return [worker];
+  if (worker.phase === 'draining') {
+    return [{ ...identity(worker), phase: 'stopped', exit }, report(worker, { type: 'worker-stopped', exit })];
+  }
+  const failure = worker.phase === 'unfit' ? worker.failure : exit;
+  return [{ ...identity(worker), phase: 'crashed', failure, chance }, report(worker, { type: 'worker-crashed', failure })];
+}
+
+function identity({ id, generation, spawnedAt }: Worker): Identity {
+  return { id, generation, spawnedAt };
+}
+
+type WithoutWorker<R> = R extends { worker: number; generation: number } ? Omit<R, 'worker' | 'generation'> : never;
+
+function report(worker: Identity, what: WithoutWorker<Report>): Effect {
+  return { type: 'report', report: { ...what, worker: worker.id, generation: worker.generation } as Report };
+}

@@ -1,0 +1,61 @@
+/** Every error that a user can meet, its exit code, and the one class that carries it. */
+
+/** Stable code → exit code of the process. Also the table in docs/operations.md. */
+export const exitCodes = {
+  internal: 1,
+  usage: 2,
+  'config-invalid': 3,
+  'config-unreadable': 4,
+  'script-not-found': 10,
+  'script-unreadable': 11,
+  'script-is-directory': 12,
+  'cwd-invalid': 13,
+  'env-file-unreadable': 14,
+  'node-unusable': 15,
+  'log-file-unwritable': 16,
+  'pid-file-unwritable': 17,
+  'address-in-use': 20,
+  'address-denied': 21,
+  'address-unavailable': 22,
+  'not-a-socket': 23,
+  'already-running': 30,
+  'not-running': 31,
+  'several-running': 32,
+  'control-folder-unwritable': 33,
+  'control-failed': 34,
+  'start-failed': 40,
+  'reload-failed': 41,
+} as const;
+
+export type ErrorCode = keyof typeof exitCodes;
+
+/** Wrong usage or configuration, a socket that can't be had, a master that is there or isn't: what a user can mend. */
+export class GracefulError extends Error {
+  override readonly name = 'GracefulError';
+  readonly code: ErrorCode;
+  /** What to do about it, if there is something to say. */
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, { hint, cause }: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+/** The exit code for whatever was thrown. */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof GracefulError ? exitCodes[error.code] : exitCodes.internal;
+}
+
+/** Message and hint, as they are printed; an unexpected error comes with its stack. */
+export function describeError(error: unknown): string {
+  if (error instanceof GracefulError) return error.hint === undefined ? error.message : `${error.message}\nhint: ${error.hint}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** The `code` of a system error, such as `ENOENT`; undefined for anything else. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}

@@ -1,0 +1,101 @@
+/**
+ * Listening sockets as raw handles.
+ *
+ * Undocumented, each tried on 20.20, 22.23, 24.21, 26.10:
+ * - `net._createServerHandle`: binds without accepting; Node's own `cluster` uses it. `net.Server.listen` would accept in
+ *   the master. Missing: the master refuses to start (`canBind`).
+ * - `handle.getsockname`: libuv reports EADDRINUSE only here or at `listen`, not at `bind`.
+ * - `handle.listen`, `server._handle`: a worker's backlog is the master's to choose, accepting can wait for the admission,
+ *   and a server can stop accepting while its program goes on to believe that it listens.
+ */
+import net from 'node:net';
+
+/** A listening socket as libuv has it (`TCP` or `Pipe`). */
+export interface ListenHandle {
+  listen(backlog: number): number;
+  close(callback?: () => void): void;
+  getsockname?(into: SocketName): number;
+  /** Of a Unix socket; 1: all may read, 2: all may write. */
+  fchmod?(mode: number): number;
+}
+
+interface SocketName {
+  address?: string;
+  port?: number;
+  family?: string;
+}
+
+interface Internals {
+  _createServerHandle?(address: string | null, port: number, addressType: number, fd: undefined, flags: number): ListenHandle | number;
+}
+
+interface InternalServer {
+  _handle: ListenHandle | null;
+  _listen2(address: string | null, port: number, addressType: number, backlog: number, fd: undefined, flags: number): void;
+}
+
+const createServerHandle = (net as Internals)._createServerHandle;
+
+/** False where this Node lacks what a master needs. */
+export const canBind: boolean = typeof createServerHandle === 'function';
+
+/** Binds without listening. @returns the handle, or an errno below 0 */
+export function bindHandle(address: string, port: number, addressType: number, flags: number): ListenHandle | number {
+  if (createServerHandle === undefined) return -95; // EOPNOTSUPP
+  const handle = createServerHandle(address, port, addressType, undefined, flags);
+  if (typeof handle === 'number') return handle;
+  const errno = handle.getsockname?.({}) ?? 0;
+  if (errno === 0) return handle;
+  handle.close();
+  return errno;
+}
+
+/** The port that a handle is bound to; 0 for a Unix socket. */
+export function portOf(handle: ListenHandle): number {
+  const name: SocketName = {};
+  handle.getsockname?.(name);
+  return name.port ?? 0;
+}
+
+/**
+ * Makes the handle listen with this backlog whatever the program asks for. With `isAdmitted: false` its `listen` only
+ * seems to succeed: nothing is accepted until the returned function is called. @returns listens for real; an errno below 0 says that it could not
+ */
+export function holdBack(handle: ListenHandle, backlog: number, isAdmitted: boolean): () => number {
+  const listen = handle.listen;
+  handle.listen = () => (isAdmitted ? listen.call(handle, backlog) : 0);
+  return () => (isAdmitted ? 0 : listen.call(handle, backlog));
+}
+
+/** Makes a `listen` that could not be fulfilled fail with the very error that Node itself would give. */
+export function failListen(server: net.Server, errno: number, where: { address: string | null; port: number; addressType: number }): void {
+  const internal = server as unknown as InternalServer;
+  internal._handle = { listen: () => errno, close: () => {} };
+  internal._listen2(where.address, where.port, where.addressType, 0, undefined, 0);
+}
+
+/** Lets Node bind by itself, as if there were no supervisor. */
+export function listenPrivately(server: net.Server, query: { address: string | null; port: number; addressType: number; backlog: number; fd: unknown; flags: number }): void {
+  const { address, port, addressType, backlog, fd, flags } = query;
+  (server as unknown as InternalServer)._listen2(address, port, addressType, backlog, fd as undefined, flags);
+}
+
+/**
+ * Stops accepting and leaves everything else of the server as it is: `listening`, `address()` and a later `close()` of the
+ * program's behave as before. (`http.Server.close` would reset idle connections; `net.Server.close` would make a later
+ * `close` by the program an error.)
+ */
+export function stopAccepting(server: net.Server): void {
+  const internal = server as unknown as InternalServer;
+  const handle = internal._handle;
+  if (!handle) return;
+  internal._handle = standIn(handle);
+  handle.close();
+}
+
+function standIn(handle: ListenHandle): ListenHandle {
+  const name: SocketName = {};
+  const errno = handle.getsockname?.(name) ?? 0;
+  const nothing = { listen: () => 0, close: (callback?: () => void) => void (callback && process.nextTick(callback)), ref() {}, unref() {} };
+  return handle.getsockname ? { ...nothing, getsockname: (into) => (Object.assign(into, name), errno) } : nothing;
+}

@@ -1,0 +1,35 @@
+/**
+ * Files that the master made (sockets, pid file) and that must not outlive it. They are removed only while they are
+ * still the very files it made; whoever is left may do it, so workers know them too.
+ */
+import { lstatSync, unlinkSync } from 'node:fs';
+
+/** A file by its path and what tells it from a later one at the same path. */
+export interface OwnedFile {
+  readonly path: string;
+  readonly dev: number;
+  readonly ino: number;
+  /** Inode numbers are used again, births are not; milliseconds. */
+  readonly birthtimeMs: number;
+}
+
+/** Remembers a file that was just made. @throws the error of lstat(2) */
+export function rememberFile(path: string): OwnedFile {
+  const { dev, ino, birthtimeMs } = lstatSync(path);
+  return { path, dev, ino, birthtimeMs };
+}
+
+/** True while the file at the path is the remembered one. */
+export function isStillOurs(file: OwnedFile): boolean {
+  const now = lstatSync(file.path, { throwIfNoEntry: false });
+  return now !== undefined && now.dev === file.dev && now.ino === file.ino && now.birthtimeMs === file.birthtimeMs;
+}
+
+/** Removes the file if it is still ours. Never throws: what can't be removed stays. */
+export function removeIfOurs(file: OwnedFile): void {
+  try {
+    if (isStillOurs(file)) unlinkSync(file.path);
+  } catch {
+    // somebody else removed it first (ENOENT), or took the rights away (EACCES): nothing is left to do
+  }
+}

@@ -1,0 +1,50 @@
+/** Parses what a worker says. A worker runs foreign code: whatever does not fit is refused, and harms nobody. */
+import * as v from 'valibot';
+import type { FromWorker } from './worker.ts';
+
+const whole = v.pipe(v.number(), v.integer());
+const label = v.pipe(v.string(), v.maxLength(64));
+const counts = v.record(label, v.pipe(whole, v.minValue(0)));
+const TEXT_LIMIT = 64 * 1024;
+const longText = v.pipe(v.string(), v.transform((text) => text.slice(0, TEXT_LIMIT)));
+
+const error = v.object({
+  name: longText,
+  message: longText,
+  stack: v.optional(longText),
+  code: v.optional(longText),
+  syscall: v.optional(longText),
+});
+
+const message = v.variant('type', [
+  v.object({
+    type: v.literal('listen'),
+    id: whole,
+    address: v.nullable(v.pipe(v.string(), v.maxLength(4096))),
+    port: v.pipe(whole, v.minValue(-1), v.maxValue(65535)),
+    addressType: v.picklist([4, 6, -1]),
+    flags: whole,
+    backlog: whole,
+    index: v.pipe(whole, v.minValue(0)),
+    readableAll: v.boolean(),
+    writableAll: v.boolean(),
+    serverData: v.unknown(),
+  }),
+  v.object({ type: v.literal('listening') }),
+  v.object({ type: v.literal('ready') }),
+  v.object({ type: v.literal('admitted') }),
+  v.object({ type: v.literal('admit-failed'), error }),
+  v.object({ type: v.literal('withdrew') }),
+  v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
+  v.object({ type: v.literal('failed'), error }),
+  v.object({ type: v.literal('connections'), id: whole, count: v.pipe(whole, v.minValue(0)) }),
+  v.object({ type: v.literal('notice'), text: longText }),
+]);
+
+/** The message, or in words what is wrong with it. */
+export function parseFromWorker(value: unknown): FromWorker | { readonly mistake: string } {
+  const result = v.safeParse(message, value);
+  if (result.success) return result.output as FromWorker;
+  const [issue] = result.issues;
+  return { mistake: `${v.getDotPath(issue) ?? 'message'}: ${issue.message}` };
+}

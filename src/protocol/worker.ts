@@ -1,0 +1,103 @@
+/**
+ * What master and worker say to each other over Node's IPC. Types and a few constants: the worker loads nothing for it.
+ * What a worker says is parsed by `from-worker.ts` before the master believes it.
+ */
+
+/** The address a program listens on, as Node has understood it. */
+export interface ListenQuery {
+  /** IP address or absolute path; null: every address. */
+  readonly address: string | null;
+  /** -1 for a Unix socket. */
+  readonly port: number;
+  /** 4, 6, or -1 for a Unix socket. */
+  readonly addressType: number;
+  /** UV_TCP_* flags; 1 is IPv6 only. */
+  readonly flags: number;
+  /** 0: none was named. */
+  readonly backlog: number;
+  /** Counts a worker's listens on port 0 of the same address: each gets its own port, and in the successor the same again. */
+  readonly index: number;
+  readonly readableAll: boolean;
+  readonly writableAll: boolean;
+  /** TLS ticket keys as `tls.Server` exports them, so that sessions resume in every worker. */
+  readonly serverData: unknown;
+}
+
+/** Connections by kind: `http`, `http2`, `websocket`, `upgraded`, `tls`, `tcp`, `unix`. */
+export type ConnectionCounts = Readonly<Record<string, number>>;
+
+/** What made an error, in a form that crosses processes. */
+export interface ErrorReport {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly code?: string;
+  readonly syscall?: string;
+}
+
+/** A file the master made; see owned-file.ts. */
+interface MadeFile {
+  readonly path: string;
+  readonly dev: number;
+  readonly ino: number;
+  readonly birthtimeMs: number;
+}
+
+export type FromWorker =
+  | ({ readonly type: 'listen'; readonly id: number } & ListenQuery)
+  | { readonly type: 'listening' }
+  | { readonly type: 'ready' }
+  | { readonly type: 'admitted' }
+  | { readonly type: 'admit-failed'; readonly error: ErrorReport }
+  /** It has stopped accepting. */
+  | { readonly type: 'withdrew' }
+  /** All its connections are gone: `closed` gracefully, `cut` at the timeout. */
+  | { readonly type: 'drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts }
+  /** An error is about to kill it. */
+  | { readonly type: 'failed'; readonly error: ErrorReport }
+  | { readonly type: 'connections'; readonly id: number; readonly count: number }
+  /** Something an operator should know. */
+  | { readonly type: 'notice'; readonly text: string };
+
+export type ToWorker =
+  /** Answers `listen`; the handle comes along unless `errno` is below 0. `isAdmitted`: nobody serves there yet, so accept at once. */
+  | {
+      readonly type: 'listener';
+      readonly id: number;
+      readonly errno: number;
+      readonly address: string | null;
+      readonly addressType: number;
+      readonly backlog: number;
+      readonly isAdmitted: boolean;
+      readonly serverData: unknown;
+    }
+  | { readonly type: 'admit' }
+  | { readonly type: 'drain'; readonly times: DrainTimes }
+  /** Close what is still open, and end. */
+  | { readonly type: 'hurry' }
+  | { readonly type: 'count-connections'; readonly id: number }
+  /** Files to remove should the master vanish. */
+  | { readonly type: 'files'; readonly files: readonly MadeFile[] };
+
+/** Milliseconds. */
+export interface DrainTimes {
+  readonly idleGraceMs: number;
+  readonly drainTimeoutMs: number;
+  readonly killTimeoutMs: number;
+}
+
+/** What holds where nobody says otherwise. */
+export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30_000, killTimeoutMs: 5_000 };
+
+/** Environment variable by which a worker learns who it is; removed before the program sees it. */
+export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
+
+/** What stands in that variable, as JSON. */
+export interface WorkerIdentity {
+  readonly worker: number;
+  readonly generation: number;
+  readonly waitReady: boolean;
+  readonly times: DrainTimes;
+  /** Named listeners of the master: what to give to `server.listen`. */
+  readonly listeners: Readonly<Record<string, { readonly host?: string; readonly port: number } | { readonly path: string }>>;
+}

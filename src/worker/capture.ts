@@ -1,0 +1,106 @@
+/**
+ * How `server.listen()` of an unmodified program gets the master's listener. Until the worker is admitted its servers
+ * believe that they listen, but accept nothing, so a new generation meets no client before all of it is ready.
+ */
+import type { Server } from 'node:net';
+import { resolve } from 'node:path';
+import { answerListens, exportServerData, importServerData, type ServerQuery } from '../node/cluster.ts';
+import { failListen, holdBack, type ListenHandle, listenPrivately } from '../node/handle.ts';
+import type { ListenQuery, ToWorker } from '../protocol/worker.ts';
+
+type Reply = Extract<ToWorker, { type: 'listener' }>;
+
+/** The worker's side of listener custody. */
+export interface Capture {
+  /** True while an answer of the master is awaited. */
+  readonly isAsking: boolean;
+  /** The master's answer. */
+  onReply(reply: Reply, handle: ListenHandle | undefined): void;
+  /** Lets all servers accept, now and later. @returns the errno of the first that could not; 0 if all could */
+  admit(): number;
+}
+
+interface Pending {
+  onReply(reply: Reply, handle: ListenHandle | undefined): void;
+}
+
+/** Installs the hook. `ask` sends a query to the master. */
+export function capture(ask: (id: number, query: ListenQuery) => void): Capture {
+  const pending = new Map<number, Pending>();
+  const held: { readonly server: Server; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
+  const count = counter();
+  let isAdmitted = false;
+  let lastId = 0;
+  answerListens((server, query, answer) => {
+    const { fd, port, addressType } = query;
+    if (port === null || addressType === null || (typeof fd === 'number' && fd >= 0)) {
+      listenPrivately(server, { ...query, port: port as number, addressType: addressType as number, backlog: query.backlog ?? 0, flags: query.flags ?? 0 });
+      return;
+    }
+    const id = ++lastId;
+    pending.set(id, {
+      onReply(reply, handle) {
+        if (handle === undefined) return failListen(server, reply.errno, { ...reply, port });
+        importServerData(server, reply.serverData);
+        const listen = holdBack(handle, reply.backlog, isAdmitted || reply.isAdmitted);
+        if (!isAdmitted && !reply.isAdmitted) held.push({ server, listen, reply, port });
+        answer(0, handle);
+      },
+    });
+    ask(id, toQuery(server, query, count(`${query.address}:${addressType}`)));
+  });
+  return {
+    get isAsking() {
+      return pending.size > 0;
+    },
+    onReply(reply, handle) {
+      pending.get(reply.id)?.onReply(reply, handle);
+      pending.delete(reply.id);
+    },
+    admit() {
+      isAdmitted = true;
+      return held.splice(0).reduce((first, { server, listen, reply, port }) => {
+        const errno = server.listening ? listen() : 0;
+        if (errno < 0) failListen(server, errno, { ...reply, port });
+        return first === 0 ? errno : first;
+      }, 0);
+    },
+  };
+}
+
+/** In a thread there is no way to the master's listener: a listen there fails with a clear error, unless it can do without. */
+export function refuseInThread(): void {
+  answerListens((server, query) => {
+    const { port, addressType } = query;
+    if (port === 0 || port === null) return listenPrivately(server, { ...query, port: port as number, addressType: addressType as number, backlog: query.backlog ?? 0, flags: query.flags ?? 0 });
+    const where = port === -1 ? query.address : `${query.address ?? '*'}:${port}`;
+    const message = `cannot listen on ${where} in a worker thread: graceful-super hands listeners to the main thread only; listen there, or with { exclusive: true } if the address may be free during a reload`;
+    process.nextTick(() => server.emit('error', Object.assign(new Error(message), { code: 'ERR_LISTEN_IN_THREAD', syscall: 'listen' })));
+  });
+}
+
+function toQuery(server: Server, query: ServerQuery, index: number): ListenQuery {
+  const { address, port, addressType } = query;
+  const isPath = port === -1 && address !== null && !address.startsWith('\0');
+  return {
+    address: isPath ? resolve(address) : address,
+    port: port ?? 0,
+    addressType: addressType ?? 4,
+    flags: query.flags ?? 0,
+    backlog: query.backlog || 0,
+    index: port === 0 ? index : 0,
+    readableAll: query.readableAll === true,
+    writableAll: query.writableAll === true,
+    serverData: exportServerData(server) ?? null,
+  };
+}
+
+/** Counts from 0 for each key. */
+function counter(): (key: string) => number {
+  const counts = new Map<string, number>();
+  return (key) => {
+    const count = counts.get(key) ?? 0;
+    counts.set(key, count + 1);
+    return count;
+  };
+}

@@ -1,0 +1,69 @@
+/**
+ * HTTP/1.1 in a draining worker. Every response that is the last one its connection waits for says `Connection: close`;
+ * idle connections are closed after the grace. Installed when the drain begins: before it, nothing is done per request.
+ */
+import http from 'node:http';
+import type { Server, Socket } from 'node:net';
+import { idleConnections, isHttp, isLastRequest } from '../../node/http.ts';
+import type { WatchedServer } from '../servers.ts';
+import { lingerClose } from './linger.ts';
+
+/** Connections whose last response has begun: a request that still arrives can't be answered on them. */
+const closing = new WeakSet<Socket>();
+const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'];
+
+/** Makes every further response end its connection. Called once a process. */
+export function closeAfterResponses(): void {
+  const { prototype } = http.ServerResponse;
+  const writeHead = prototype.writeHead as (...args: unknown[]) => http.ServerResponse;
+  prototype.writeHead = function (this: http.ServerResponse, ...args: unknown[]) {
+    const { socket } = this.req;
+    if (!this.headersSent && isLastRequest(this.req) && isHttp(socket)) {
+      closing.add(socket);
+      this.shouldKeepAlive = false;
+      this.setHeader('Connection', 'close');
+      socket.destroySoon = () => lingerClose(socket);
+      return Reflect.apply(writeHead, this, args.map(withoutConnection));
+    }
+    return Reflect.apply(writeHead, this, args);
+  } as typeof prototype.writeHead;
+}
+
+/**
+ * Holds each request back until everything that arrived with it is parsed: only then is it known which of several
+ * pipelined requests is the last. Requests behind a last response are dropped unseen, so their client may send them again.
+ */
+export function settlePipelines(server: Server): void {
+  const emit = server.emit;
+  server.emit = function (this: Server, event: string, ...args: unknown[]) {
+    if (!REQUEST_EVENTS.includes(event)) return Reflect.apply(emit, this, [event, ...args]) as boolean;
+    const { socket } = args[0] as http.IncomingMessage;
+    if (closing.has(socket)) return true;
+    process.nextTick(() => {
+      if (!closing.has(socket)) Reflect.apply(emit, this, [event, ...args]);
+    });
+    return true;
+  } as typeof server.emit;
+}
+
+/** Idle connections, those that never sent a byte included. */
+export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
+  const idle = idleConnections(watched.server as http.Server);
+  const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
+  return [...idle, ...unused.filter((socket) => !idle.includes(socket))].filter((socket) => !closing.has(socket));
+}
+
+/** Closes an idle connection. */
+export function closeIdle(socket: Socket): void {
+  closing.add(socket);
+  lingerClose(socket);
+}
+
+/** A program that sets its own `Connection` header is overruled: the header is taken out of the arguments of `writeHead`. */
+function withoutConnection(argument: unknown): unknown {
+  if (typeof argument !== 'object' || argument === null) return argument;
+  const isConnection = (name: unknown) => String(name).toLowerCase() === 'connection';
+  if (!Array.isArray(argument)) return Object.fromEntries(Object.entries(argument).filter(([name]) => !isConnection(name)));
+  if (Array.isArray(argument[0])) return argument.filter(([name]) => !isConnection(name));
+  return argument.filter((_, index) => !isConnection(argument[index - (index % 2)]));
+}

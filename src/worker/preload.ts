@@ -1,0 +1,109 @@
+/**
+ * Entry of the runtime inside the user's process, loaded by `--require` before the program. It installs capture and drain,
+ * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
+ * left to do.
+ */
+import { isMainThread } from 'node:worker_threads';
+import { onHidden, sendHidden } from '../node/channel.ts';
+import { presentAsClusterWorker } from '../node/cluster.ts';
+import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
+import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { capture, refuseInThread } from './capture.ts';
+import { prepareDrain } from './drain.ts';
+import { takeTerm } from './ending.ts';
+import { publishRuntime } from './runtime.ts';
+import { watchServers } from './servers.ts';
+
+const ORPHAN_TRIES = 50;
+const ORPHAN_PAUSE_MS = 10;
+
+const identity = process.env[WORKER_VARIABLE];
+if (!isMainThread) refuseInThread();
+else if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
+
+function supervise({ worker, generation, waitReady, times, listeners }: WorkerIdentity): void {
+  hideTraces();
+  const parent = process.ppid;
+  let files: readonly OwnedFile[] = [];
+  const tell = (message: FromWorker) => sendHidden(process, message);
+  const servers = watchServers();
+  const drain = prepareDrain(
+    servers,
+    {
+      onWithdrew: () => tell({ type: 'withdrew' }),
+      onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
+      onNotice: (text) => tell({ type: 'notice', text }),
+    },
+    (drainTimes) => ending.end(drainTimes),
+  );
+  const ending = takeTerm((count) => (count === 1 ? drain.begin(times) : drain.hurry()));
+  const captured = capture((id, query) => {
+    process.channel?.ref(); // an answer is owed
+    tell({ type: 'listen', id, ...query });
+  });
+  servers.onListening = () => {
+    tell({ type: 'listening' });
+    // several listens in a row are one: ready is the worker whose last one was answered
+    if (!waitReady) setImmediate(() => captured.isAsking || tell({ type: 'ready' }));
+  };
+  onHidden(process, (body, handle) => {
+    const message = body as ToWorker;
+    switch (message.type) {
+      case 'listener':
+        captured.onReply(message, handle);
+        if (!captured.isAsking) process.channel?.unref();
+        return;
+      case 'admit': {
+        const errno = captured.admit();
+        return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen failed with errno ${errno}`)) });
+      }
+      case 'drain':
+        return drain.begin(message.times);
+      case 'hurry':
+        return drain.hurry();
+      case 'count-connections':
+        return tell({ type: 'connections', id: message.id, count: servers.count() });
+      case 'files':
+        files = message.files;
+        return;
+    }
+  });
+  process.once('disconnect', () => {
+    // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
+    drain.addHook(async () => {
+      if (await isOrphaned(parent)) for (const file of files) removeIfOurs(file);
+    });
+    drain.begin(times);
+  });
+  process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
+  presentAsClusterWorker(worker, () => drain.begin(times));
+  publishRuntime({ generation, ready: () => tell({ type: 'ready' }), onDrain: (hook) => drain.addHook(hook), listener: (name) => listeners[name] });
+  process.channel?.unref();
+}
+
+/** A dying master's channels close a moment before its children get another parent. */
+async function isOrphaned(parent: number): Promise<boolean> {
+  for (let tries = 0; tries < ORPHAN_TRIES && process.ppid === parent; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, ORPHAN_PAUSE_MS));
+  }
+  return process.ppid !== parent;
+}
+
+/** Neither the program nor its children are to find what only concerns us. */
+function hideTraces(): void {
+  delete process.env[WORKER_VARIABLE];
+  const at = process.execArgv.lastIndexOf('--require');
+  if (at >= 0) process.execArgv.splice(at, 2);
+}
+
+function toReport(error: unknown): ErrorReport {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return {
+    name: error.name,
+    message: error.message,
+    ...(error.stack === undefined ? {} : { stack: error.stack }),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(typeof syscall === 'string' ? { syscall } : {}),
+  };
+}

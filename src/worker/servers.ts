@@ -1,0 +1,94 @@
+/**
+ * The servers of the program and their open connections. Node announces each `listen` on a diagnostics channel; from
+ * then on a server's own events keep the account. Nothing is done per request.
+ */
+import diagnostics from 'node:diagnostics_channel';
+import type { ServerHttp2Session } from 'node:http2';
+import type { Server, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { isHttp } from '../node/http.ts';
+
+/** A server and what is open on it. */
+export interface WatchedServer {
+  readonly server: Server;
+  /** Every accepted connection, as the kernel has it. */
+  readonly sockets: Set<Socket>;
+  /** Those of them that have completed a TLS handshake, as the program has them. */
+  readonly secure: Set<TLSSocket>;
+  readonly sessions: Set<ServerHttp2Session>;
+}
+
+/** All servers of this process. */
+export interface Servers {
+  readonly all: ReadonlyMap<Server, WatchedServer>;
+  /** Open connections of all servers. */
+  count(): number;
+  /** Called when a server listens; it accepts unless it was held back. */
+  onListening: (server: Server) => void;
+  /** Called when a connection is gone. */
+  onClose: () => void;
+}
+
+/** Begins to watch; only servers that listen later are seen. */
+export function watchServers(): Servers {
+  const all = new Map<Server, WatchedServer>();
+  const servers: Servers = {
+    all,
+    count: () => [...all.values()].reduce((sum, { sockets }) => sum + sockets.size, 0),
+    onListening: () => {},
+    onClose: () => {},
+  };
+  diagnostics.subscribe('tracing:net.server.listen:asyncStart', (message) => {
+    const { server } = message as { server: Server };
+    if (!all.has(server)) all.set(server, watch(server, servers));
+  });
+  diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => servers.onListening((message as { server: Server }).server));
+  return servers;
+}
+
+/** Kind of a connection, for the account of a drain. */
+export function kindOf({ server, sessions }: WatchedServer, socket: Socket): string {
+  if ((socket as TLSSocket).alpnProtocol === 'h2' || (sessions.size > 0 && !isHttp(socket))) return 'http2';
+  if (!isHttpServer(server)) return (socket as TLSSocket).encrypted ? 'tls' : socket.remoteFamily === undefined ? 'unix' : 'tcp';
+  if (isHttp(socket)) return 'http';
+  return webSocketOf(socket) ? 'websocket' : 'upgraded';
+}
+
+/** The connections as the program has them: decrypted where TLS is spoken. */
+export function connectionsOf({ sockets, secure }: WatchedServer): Socket[] {
+  if (secure.size === 0) return [...sockets];
+  const behind = new Set([...secure].map((socket) => `${socket.remoteAddress}:${socket.remotePort}`));
+  return [...secure, ...[...sockets].filter((socket) => !behind.has(`${socket.remoteAddress}:${socket.remotePort}`))];
+}
+
+/** An HTTP/1.1 server, perhaps behind TLS, perhaps besides HTTP/2. */
+export function isHttpServer(server: Server): server is Server & { closeIdleConnections(): void } {
+  return 'closeIdleConnections' in server && typeof server.closeIdleConnections === 'function';
+}
+
+/** The `ws` library keeps its WebSocket on the socket, under a symbol of that name. */
+export function webSocketOf(socket: Socket): { close(code: number, reason: string): void } | undefined {
+  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket');
+  const found = symbol === undefined ? undefined : (socket as unknown as Record<symbol, unknown>)[symbol];
+  return typeof found === 'object' && found !== null && 'close' in found ? (found as { close(code: number, reason: string): void }) : undefined;
+}
+
+function watch(server: Server, servers: Servers): WatchedServer {
+  const watched: WatchedServer = { server, sockets: new Set(), secure: new Set(), sessions: new Set() };
+  server.on('connection', (socket: Socket) => {
+    watched.sockets.add(socket);
+    socket.once('close', () => {
+      watched.sockets.delete(socket);
+      servers.onClose();
+    });
+  });
+  server.on('secureConnection', (socket: TLSSocket) => {
+    watched.secure.add(socket);
+    socket.once('close', () => watched.secure.delete(socket));
+  });
+  server.on('session', (session: ServerHttp2Session) => {
+    watched.sessions.add(session);
+    session.once('close', () => watched.sessions.delete(session));
+  });
+  return watched;
+}
