@@ -25,7 +25,18 @@ export const exitCodes = {
   'control-failed': 34,
   'start-failed': 40,
   'reload-failed': 41,
+  /** A second SIGTERM or SIGINT stopped the master at once. */
+  forced: 130,
 } as const;
+
+/** What is known of an error in another process. */
+export interface ErrorReport {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly code?: string;
+  readonly syscall?: string;
+}
 
 export type ErrorCode = keyof typeof exitCodes;
 
@@ -58,4 +69,17 @@ export function describeError(error: unknown): string {
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : undefined;
+}
+
+/** An error in a form that crosses processes. */
+export function toReport(error: unknown): ErrorReport {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return {
+    name: error.name,
+    message: error instanceof GracefulError && error.hint !== undefined ? `${error.message} (${error.hint})` : error.message,
+    ...(error.stack === undefined || error instanceof GracefulError ? {} : { stack: error.stack }),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(typeof syscall === 'string' ? { syscall } : {}),
+  };
 }

@@ -1,8 +1,8 @@
 /**
- * Files that the master made (sockets, pid file) and that must not outlive it. They are removed only while they are
+ * Files that the master made (sockets, pid file, lock folder) and that must not outlive it. They are removed only while they are
  * still the very files it made; whoever is left may do it, so workers know them too.
  */
-import { lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, rmdirSync, unlinkSync } from 'node:fs';
 
 /** A file by its path and what tells it from a later one at the same path. */
 export interface OwnedFile {
@@ -25,11 +25,13 @@ export function isStillOurs(file: OwnedFile): boolean {
   return now !== undefined && now.dev === file.dev && now.ino === file.ino && now.birthtimeMs === file.birthtimeMs;
 }
 
-/** Removes the file if it is still ours. Never throws: what can't be removed stays. */
+/** Removes the file, or the empty folder, if it is still ours. Never throws: what can't be removed stays. */
 export function removeIfOurs(file: OwnedFile): void {
   try {
-    if (isStillOurs(file)) unlinkSync(file.path);
+    if (!isStillOurs(file)) return;
+    if (lstatSync(file.path).isDirectory()) rmdirSync(file.path);
+    else unlinkSync(file.path);
   } catch {
-    // somebody else removed it first (ENOENT), or took the rights away (EACCES): nothing is left to do
+    // somebody else removed it first (ENOENT), took it over (ENOTEMPTY) or took the rights away (EACCES): nothing is left to do
   }
 }

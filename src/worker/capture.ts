@@ -12,8 +12,10 @@ type Reply = Extract<ToWorker, { type: 'listener' }>;
 
 /** The worker's side of listener custody. */
 export interface Capture {
-  /** True while an answer of the master is awaited. */
+  /** True while an answer to a listen is awaited. */
   readonly isAsking: boolean;
+  /** True while the master owes an answer or the admission: nothing else may keep the process alive until then. */
+  readonly isWaiting: boolean;
   /** The master's answer. */
   onReply(reply: Reply, handle: ListenHandle | undefined): void;
   /** Lets all servers accept, now and later. @returns the errno of the first that could not; 0 if all could */
@@ -52,6 +54,9 @@ export function capture(ask: (id: number, query: ListenQuery) => void): Capture 
   return {
     get isAsking() {
       return pending.size > 0;
+    },
+    get isWaiting() {
+      return pending.size > 0 || held.length > 0;
     },
     onReply(reply, handle) {
       pending.get(reply.id)?.onReply(reply, handle);

@@ -4,10 +4,11 @@
  * left to do.
  */
 import { isMainThread } from 'node:worker_threads';
+import { toReport } from '../errors.ts';
 import { onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
-import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import { capture, refuseInThread } from './capture.ts';
 import { prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
@@ -51,10 +52,11 @@ function supervise({ worker, generation, waitReady, times, listeners }: WorkerId
     switch (message.type) {
       case 'listener':
         captured.onReply(message, handle);
-        if (!captured.isAsking) process.channel?.unref();
+        if (!captured.isWaiting) process.channel?.unref();
         return;
       case 'admit': {
         const errno = captured.admit();
+        process.channel?.unref();
         return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen failed with errno ${errno}`)) });
       }
       case 'drain':
@@ -94,16 +96,4 @@ function hideTraces(): void {
   delete process.env[WORKER_VARIABLE];
   const at = process.execArgv.lastIndexOf('--require');
   if (at >= 0) process.execArgv.splice(at, 2);
-}
-
-function toReport(error: unknown): ErrorReport {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  return {
-    name: error.name,
-    message: error.message,
-    ...(error.stack === undefined ? {} : { stack: error.stack }),
-    ...(typeof code === 'string' ? { code } : {}),
-    ...(typeof syscall === 'string' ? { syscall } : {}),
-  };
 }

@@ -1,0 +1,39 @@
+// Echo: writes back what it reads. The service that graceful-super was conceived for.
+//
+//   graceful-super start ./docs/examples/echo-worker.js        or plainly: node docs/examples/echo-worker.js
+//   nc 127.0.0.1 48879
+//
+// ECHO_HOST and ECHO_PORT override the address. When it drains it has stopped listening, finishes writing what it has
+// read, then disconnects; the process ends after every connection has.
+import net from 'node:net';
+import { generation, onDrain } from 'graceful-super';
+
+const host = process.env.ECHO_HOST ?? '127.0.0.1';
+const port = Number(process.env.ECHO_PORT ?? 0xbeef);
+const sockets = new Set();
+const log = (...words) => console.log(`[echo ${process.pid}, generation ${generation}]`, ...words);
+
+const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+  const address = `${socket.remoteAddress}:${socket.remotePort}`;
+  log(address, 'connected');
+  sockets.add(socket);
+  socket.pipe(socket); // back-pressure included; a client's FIN ends our side once everything is written
+  socket.on('error', (error) => log(address, error.code));
+  socket.on('close', () => {
+    log('disconnecting', address);
+    sockets.delete(socket);
+  });
+});
+
+server.listen(port, host, () => {
+  const { address, port: bound } = server.address();
+  log('listening on', `${address}:${bound}`);
+});
+
+onDrain(() => {
+  for (const socket of sockets) {
+    socket.unpipe();
+    socket.end(); // after what was already read
+    socket.resume(); // what still comes is discarded until the client closes too
+  }
+});

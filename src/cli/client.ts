@@ -1,0 +1,96 @@
+/** Speaks to a running master over its control socket. */
+import { readdirSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { defaultRuntimeDir } from '../config/config.ts';
+import { GracefulError, systemCode } from '../errors.ts';
+import { isAlive } from '../master/claim.ts';
+import type { ControlLine, Status } from '../protocol/control.ts';
+
+/** A running master. */
+export interface Master {
+  readonly name: string;
+  readonly socketPath: string;
+}
+
+/** The master that a command means: the named one, or the only one. @throws GracefulError `not-running`, `several-running` */
+export async function findMaster(argv: Readonly<Record<string, unknown>>): Promise<Master> {
+  const folder = runtimeDirOf(argv);
+  const name = nameIn(argv) ?? process.env['GRACEFUL_SUPER_NAME'];
+  const running = await findMasters(folder);
+  const names = running.map((master) => master.name).join(', ');
+  if (name !== undefined) {
+    const found = running.find((master) => master.name === name);
+    if (found) return found;
+    throw new GracefulError('not-running', `no master named "${name}" is running (in ${folder})`, { hint: running.length > 0 ? `there are: ${names}` : 'graceful-super start ./server.js starts one' });
+  }
+  const [only] = running;
+  if (only === undefined) throw new GracefulError('not-running', `no master is running (in ${folder})`, { hint: 'graceful-super start ./server.js starts one' });
+  if (running.length > 1) throw new GracefulError('several-running', `several masters are running: ${names}`, { hint: 'name the one that is meant' });
+  return only;
+}
+
+/** Every living master of a folder, by name. */
+export async function findMasters(folder: string): Promise<Master[]> {
+  const candidates = entriesOf(folder).filter((entry) => entry.endsWith('.sock')).map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) }));
+  const alive = await Promise.all(candidates.map(({ socketPath }) => isAlive(socketPath)));
+  return candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** Where the control sockets are. */
+export function runtimeDirOf(argv: Readonly<Record<string, unknown>>): string {
+  const given = (argv['runtimeDir'] as string | undefined) ?? process.env['GRACEFUL_SUPER_RUNTIME_DIR'];
+  return given === undefined ? defaultRuntimeDir(process.env, tmpdir()) : resolve(given);
+}
+
+/** True when the command named a master. */
+export function nameIn(argv: Readonly<Record<string, unknown>>): string | undefined {
+  const name = argv['name'];
+  return Array.isArray(name) ? (name.at(-1) as string) : (name as string | undefined);
+}
+
+/** `GET /status` */
+export async function fetchStatus(master: Master): Promise<Status> {
+  const response = await send(master, 'GET', '/status');
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return JSON.parse(text) as Status;
+}
+
+/** `POST` with a streamed answer. @returns the last line, or undefined where the master was gone before it */
+export async function post(master: Master, path: '/reload' | '/stop', onEvent: (line: ControlLine & { type: 'event' }) => void): Promise<Exclude<ControlLine, { type: 'event' }> | undefined> {
+  const response = await send(master, 'POST', path);
+  try {
+    for await (const text of createInterface({ input: response })) {
+      const line = JSON.parse(text) as ControlLine;
+      if (line.type !== 'event') return line;
+      onEvent(line);
+    }
+  } catch (error) {
+    if (systemCode(error) !== 'ECONNRESET') throw error; // the master ended in the middle of a line
+  }
+  return undefined;
+}
+
+function send({ name, socketPath }: Master, method: string, path: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, method, path, agent: false }, (response) => {
+      if (response.statusCode === 200) return resolve(response);
+      response.resume();
+      reject(new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, { hint: 'is it of the same version?' }));
+    });
+    sent.once('error', (cause) => reject(new GracefulError('control-failed', `cannot speak to master "${name}" on ${socketPath}: ${cause.message}`, { cause })));
+    sent.end();
+  });
+}
+
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(systemCode(error) ?? '')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/** `graceful-super start`: becomes the master. */
+import { realpathSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { type ConfigSources, defaultRuntimeDir, loadConfig } from '../config/config.ts';
+import { options } from '../config/options.ts';
+import { GracefulError } from '../errors.ts';
+import { unresolvedNode } from '../master/release.ts';
+import { supervise } from '../master/supervisor.ts';
+
+/** Runs until the master ends. @returns its exit code */
+export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {
+  const extra = (argv['args'] as string[] | undefined) ?? [];
+  if (extra.length > 0) throw new GracefulError('usage', `one script at a time: what is "${extra[0]}"?`, { hint: 'arguments of the program come after "--"' });
+  const folder = logicalFolder();
+  const env = { ...process.env };
+  const sources: ConfigSources = {
+    flags: Object.fromEntries(Object.keys(options).map((name) => [name, argv[name]])),
+    script: argv['script'] as string | undefined,
+    args: argv['--'] as string[] | undefined,
+    configFile: argv['config'] as string | undefined,
+    env,
+    folder,
+  };
+  const config = await loadConfig(sources);
+  const node = unresolvedNode(process.argv0, process.execPath, env, folder);
+  const runtimeDir = config.runtimeDir ?? defaultRuntimeDir(env, tmpdir());
+  return supervise({ config, runtimeDir, version, origin: { env, node }, loadConfig: () => loadConfig(sources) });
+}
+
+/** The current folder as the shell knows it, symlinks unresolved: a `current` link in it is followed anew at each reload. */
+function logicalFolder(): string {
+  const { PWD } = process.env;
+  const physical = process.cwd();
+  try {
+    return PWD !== undefined && realpathSync(PWD) === physical ? PWD : physical;
+  } catch {
+    return physical; // ENOENT: PWD is a leftover of another shell
+  }
+}

@@ -1,0 +1,52 @@
+/** `graceful-super status`: a table for people, JSON for programs. */
+import type { Status, WorkerStatus } from '../protocol/control.ts';
+import { duration } from '../master/wording.ts';
+import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './client.ts';
+
+/** Without a name: the only master, or a list of all. @returns 0 */
+export async function status(argv: Readonly<Record<string, unknown>>): Promise<number> {
+  const masters = nameIn(argv) === undefined ? await findMasters(runtimeDirOf(argv)) : [];
+  if (masters.length > 1) {
+    const all = await Promise.all(masters.map(fetchStatus));
+    print(argv['json'] ? JSON.stringify(all, undefined, 2) : table(['NAME', 'PID', 'GENERATION', 'WORKERS', 'UPTIME', 'LISTENING'], all.map(summary)));
+    return 0;
+  }
+  const one = await fetchStatus(await findMaster(argv));
+  print(argv['json'] ? JSON.stringify(one, undefined, 2) : describe(one));
+  return 0;
+}
+
+function summary(status: Status): string[] {
+  const serving = status.workers.filter(({ phase }) => phase === 'serving').length;
+  const where = status.listeners.map(({ address }) => address).join(' ');
+  return [status.name, String(status.pid), String(status.generation), `${serving}/${status.workersWanted}`, duration(status.uptimeMs), where];
+}
+
+function describe(status: Status): string {
+  const { name, pid, phase, uptimeMs, version, node, script, listeners, generation, restarts, reload } = status;
+  const facts: [string, string][] = [
+    ['master', `${name}, pid ${pid}, ${phase} for ${duration(uptimeMs)} (graceful-super ${version}, Node ${node})`],
+    ['script', script],
+    ['listening', listeners.map((listener) => (listener.name === null ? listener.address : `${listener.name}=${listener.address}`)).join(', ') || 'nowhere'],
+    ['generation', `${generation}, ${restarts} restart${restarts === 1 ? '' : 's'}${reload.phase === 'idle' ? '' : `; a reload to ${reload.generation} is ${reload.phase}`}`],
+  ];
+  if (status.lastReload) facts.push(['last reload', `${duration(status.lastReload.agoMs)} ago: ${status.lastReload.text}`]);
+  if (status.isCrashLooping) facts.push(['crash loop', status.nextRestartInMs === null ? 'restarting' : `next start in ${duration(status.nextRestartInMs)}`]);
+  const lines = facts.map(([key, value]) => `${key.padEnd(12)}${value}`);
+  return `${lines.join('\n')}\n\n${table(['WORKER', 'PID', 'GENERATION', 'PHASE', 'UPTIME', 'CONNECTIONS', 'DEADLINE'], status.workers.map(row))}`;
+}
+
+function row(worker: WorkerStatus): string[] {
+  const { id, pid, generation, phase, uptimeMs, connections, deadlineInMs } = worker;
+  return [String(id), String(pid ?? '-'), String(generation), phase, duration(uptimeMs), String(connections ?? '?'), deadlineInMs === null ? '-' : `in ${duration(deadlineInMs)}`];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((cells) => (cells[column] ?? '').length)));
+  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+  return [line(head), ...rows.map(line)].join('\n');
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,121 @@
+/**
+ * A name belongs to one living master. `NAME.lock` is a folder with one entry, the owner's control socket; whoever can
+ * rename his own folder onto it owns the name, and rename(2) lets only one do so, because it refuses a folder that is not
+ * empty. The entry of a dead owner refuses connections (the kernel knows) and is removed by its unique name, so nobody can
+ * remove a living one by mistake. `NAME.sock` is a link to the entry.
+ */
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { GracefulError, systemCode } from '../errors.ts';
+import { type OwnedFile, rememberFile, removeIfOurs } from '../owned-file.ts';
+
+const PATH_LIMIT = 103; // sun_path: 108 bytes on Linux, 104 on macOS, with the NUL
+
+/** A name that is ours. */
+export interface Claim {
+  /** Listens on the control socket; has no request listener yet. */
+  readonly server: Server;
+  readonly socketPath: string;
+  /** What is to be removed in the end, in this order. */
+  readonly files: readonly OwnedFile[];
+}
+
+/** Takes a name. @throws GracefulError `already-running`, `control-folder-unwritable` */
+export async function claimName(folder: string, name: string): Promise<Claim> {
+  const id = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
+  const own = join(folder, `.${id}`);
+  const lock = join(folder, `${name}.lock`);
+  const link = join(folder, `${name}.sock`);
+  if (Buffer.byteLength(join(lock, id)) > PATH_LIMIT) {
+    throw new GracefulError('control-folder-unwritable', `the path of the control socket is too long: ${join(lock, id)}`, { hint: 'pass a shorter --name or --runtime-dir' });
+  }
+  makeFolders(folder, own);
+  const server = createServer();
+  try {
+    await listen(server, join(own, id));
+    await takeLock(own, lock, name);
+    symlinkSync(join(`${name}.lock`, id), join(folder, `.${id}`));
+    renameSync(join(folder, `.${id}`), link);
+    return { server, socketPath: link, files: [link, join(lock, id), lock].map(rememberFile) };
+  } catch (error) {
+    server.close();
+    rmSync(own, { recursive: true, force: true });
+    throw error instanceof GracefulError ? error : unwritable(folder, error);
+  }
+}
+
+/** Gives the name back. */
+export function releaseClaim(claim: Claim): void {
+  claim.server.close();
+  claim.server.closeAllConnections();
+  for (const file of claim.files) removeIfOurs(file);
+}
+
+/** True if somebody answers on a Unix socket. */
+export function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error) => resolve(!['ECONNREFUSED', 'ENOENT', 'ENOTSOCK'].includes(systemCode(error) ?? '')));
+  });
+}
+
+function makeFolders(folder: string, own: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    mkdirSync(own, { mode: 0o700 });
+  } catch (error) {
+    throw unwritable(folder, error);
+  }
+}
+
+function unwritable(folder: string, error: unknown): GracefulError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new GracefulError('control-folder-unwritable', `cannot use the control folder ${folder}: ${reason}`, { hint: 'pass --runtime-dir with a folder of yours', cause: error });
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ path }, resolve);
+  });
+}
+
+async function takeLock(own: string, lock: string, name: string): Promise<void> {
+  for (;;) {
+    try {
+      return renameSync(own, lock);
+    } catch (error) {
+      if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
+    }
+    for (const entry of entriesOf(lock)) {
+      if (await isAlive(join(lock, entry))) {
+        throw new GracefulError('already-running', `a master named "${name}" is already running`, { hint: 'graceful-super reload reloads it; another one needs its own --name' });
+      }
+      removeEntry(join(lock, entry));
+    }
+  }
+}
+
+function entriesOf(lock: string): string[] {
+  try {
+    return readdirSync(lock);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []; // its owner has just gone
+    throw error;
+  }
+}
+
+function removeEntry(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (systemCode(error) === 'EISDIR' || systemCode(error) === 'EPERM') return rmdirSync(path);
+    if (systemCode(error) !== 'ENOENT') throw error; // another contender was faster
+  }
+}

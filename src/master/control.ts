@@ -1,0 +1,44 @@
+/** The control socket: what the command line, and `curl --unix-socket`, can ask of a running master. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { ControlLine, Status } from '../protocol/control.ts';
+
+/** What the control socket gives access to. */
+export interface Control {
+  status(): Promise<Status>;
+  /** Asks for a reload; `tell` hears of everything that happens until, as the last line, its outcome. @returns stops telling */
+  reload(tell: (line: ControlLine) => void): () => void;
+  /** Asks for a stop; `tell` hears of everything until, as the last line, the end. @returns stops telling */
+  stop(tell: (line: ControlLine) => void): () => void;
+}
+
+/** Answers requests from now on. */
+export function serveControl(server: Server, control: Control): void {
+  server.on('request', (request, response) => void answer(control, request, response));
+}
+
+async function answer(control: Control, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  request.resume();
+  const { pathname } = new URL(request.url ?? '/', 'http://control');
+  const allowed: Record<string, string> = { '/status': 'GET', '/reload': 'POST', '/stop': 'POST' };
+  const method = allowed[pathname];
+  if (method === undefined) return fail(response, 404, `no such path: ${pathname}; there are ${Object.keys(allowed).join(', ')}`);
+  if (request.method !== method) return fail(response.setHeader('Allow', method), 405, `${pathname} takes ${method}`);
+  if (pathname === '/status') return sendJson(response, 200, await control.status());
+  response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
+  response.flushHeaders();
+  const tell = (line: ControlLine) => {
+    response.write(`${JSON.stringify(line)}\n`);
+    if (line.type !== 'event') response.end();
+  };
+  const silence = pathname === '/reload' ? control.reload(tell) : control.stop(tell);
+  response.on('close', silence);
+  response.on('error', silence); // EPIPE: whoever asked is gone
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'Content-Type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+}
+
+function fail(response: ServerResponse, status: number, error: string): void {
+  sendJson(response, status, { error });
+}

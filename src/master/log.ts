@@ -1,0 +1,102 @@
+/**
+ * The master's log, by winston: one line an event; for people on a terminal, JSON elsewhere. winston is loaded while the
+ * first worker starts; until then lines wait.
+ */
+import { createWriteStream, openSync } from 'node:fs';
+import type { Writable } from 'node:stream';
+import type { Logger, transport } from 'winston';
+import type { Config } from '../config/config.ts';
+import { GracefulError } from '../errors.ts';
+import type { Line } from './wording.ts';
+
+/** Facts that machines want besides the text. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Where the master says what happens. */
+export interface Log {
+  write(event: string, line: Line, fields?: Fields): void;
+  /** Opens the log file anew, as after logrotate moved it. */
+  reopen(): void;
+  /** Everything is written when this settles. */
+  close(): Promise<void>;
+}
+
+interface Entry {
+  readonly level: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+/** @throws GracefulError `log-file-unwritable` */
+export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel' | 'logFormat' | 'logFile'>): Log {
+  const isText = logFormat === 'text' || (logFormat === 'auto' && logFile === undefined && process.stderr.isTTY);
+  let sink = openSink(logFile);
+  let transport: transport | undefined;
+  let logger: Logger | undefined;
+  const waiting: Entry[] = [];
+  const loaded = import('winston').then(({ default: winston }) => {
+    const format = winston.format.printf((entry) => (isText ? toText(entry as Entry) : toJson(entry as Entry)));
+    const attach = () => new winston.transports.Stream({ stream: sink });
+    transport = attach();
+    logger = winston.createLogger({ level: logLevel, format, transports: [transport] });
+    for (const entry of waiting.splice(0)) logger.log(entry);
+    return attach;
+  });
+  return {
+    write(event, { level, text, details }, fields = {}) {
+      const entry: Entry = { time: new Date().toISOString(), level, event, message: text, ...fields, ...(details === undefined ? {} : { stack: details }) };
+      if (logger === undefined) waiting.push(entry);
+      else logger.log(entry);
+    },
+    reopen() {
+      void loaded.then((attach) => {
+        const [oldSink, oldTransport] = [sink, transport as transport];
+        try {
+          sink = openSink(logFile);
+        } catch (error) {
+          logger?.log(complaint(error));
+          return;
+        }
+        transport = attach();
+        logger?.add(transport).remove(oldTransport);
+        if (oldSink !== process.stderr) oldSink.end();
+      });
+    },
+    async close() {
+      await loaded;
+      const ended = new Promise((resolve) => logger?.once('finish', resolve));
+      logger?.end();
+      await ended;
+      if (sink !== process.stderr) await new Promise((resolve) => sink.end(resolve));
+    },
+  };
+}
+
+function openSink(logFile: string | undefined): Writable {
+  if (logFile === undefined) {
+    process.stderr.on('error', () => {}); // EPIPE, EIO: whoever read the log is gone; the services go on
+    return process.stderr;
+  }
+  try {
+    const sink = createWriteStream(logFile, { fd: openSync(logFile, 'a', 0o640) });
+    sink.on('error', () => {}); // ENOSPC: a full disk stops the log, not the services
+    return sink;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new GracefulError('log-file-unwritable', `cannot write log file ${logFile}: ${reason}`, { hint: 'pass another --log-file', cause });
+  }
+}
+
+function complaint(error: unknown): Entry {
+  return { time: new Date().toISOString(), level: 'warn', event: 'log-file-kept', message: error instanceof Error ? error.message : String(error) };
+}
+
+function toJson(entry: Entry): string {
+  const { time, level, event, message, ...fields } = entry;
+  return JSON.stringify({ time, level, event, message, ...fields });
+}
+
+function toText({ time, level, message, stack }: Entry): string {
+  const details = typeof stack === 'string' ? `\n${stack.replace(/^/gm, '    ')}` : '';
+  return `${String(time).slice(11, 23)} ${level.padEnd(5)} ${message}${details}`;
+}

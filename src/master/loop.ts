@@ -1,0 +1,51 @@
+/**
+ * The loop that decides: queue → step → perform. Everything that happens is put in here, nothing is done elsewhere. It
+ * arms the one timer, for the earliest deadline of the fleet.
+ */
+import type { Effect } from '../core/effect.ts';
+import type { FleetEvent, Policy } from '../core/event.ts';
+import { emptyFleet, type Fleet, nextDeadline, step } from '../core/fleet.ts';
+
+/** An event as it is told; the loop adds when. */
+export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E, 'now'> : never) : never;
+
+/** The deciding loop. */
+export interface Loop {
+  readonly fleet: Fleet;
+  /** Monotonic milliseconds. */
+  now(): number;
+  dispatch(happening: Happening): void;
+}
+
+/** Starts with an empty fleet. */
+export function startLoop(policy: Policy, perform: (effect: Effect) => void): Loop {
+  let fleet = emptyFleet(policy);
+  let timer: NodeJS.Timeout | undefined;
+  let isTurning = false;
+  const events: FleetEvent[] = [];
+  const now = () => performance.now();
+  const turn = () => {
+    if (isTurning) return; // an effect told something: it waits its turn
+    isTurning = true;
+    for (let event = events.shift(); event !== undefined; event = events.shift()) {
+      const [next, ...effects] = step(fleet, event);
+      fleet = next;
+      for (const effect of effects) perform(effect);
+    }
+    isTurning = false;
+    clearTimeout(timer);
+    const deadline = nextDeadline(fleet);
+    if (deadline !== Number.POSITIVE_INFINITY) timer = setTimeout(() => dispatch({ type: 'tick' }), Math.max(0, Math.ceil(deadline - now())));
+  };
+  const dispatch = (happening: Happening) => {
+    events.push({ ...happening, now: now() } as FleetEvent);
+    turn();
+  };
+  return {
+    get fleet() {
+      return fleet;
+    },
+    now,
+    dispatch,
+  };
+}

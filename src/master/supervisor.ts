@@ -1,0 +1,246 @@
+/** The master: brings custody, crew, control, signals and log together around the deciding loop. */
+import type { Config } from '../config/config.ts';
+import type { Effect, Report } from '../core/effect.ts';
+import { exitCodes, GracefulError, toReport } from '../errors.ts';
+import { canBind } from '../node/handle.ts';
+import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
+import type { ControlLine } from '../protocol/control.ts';
+import { type Claim, claimName, releaseClaim } from './claim.ts';
+import { serveControl } from './control.ts';
+import { Crew } from './crew.ts';
+import { failureExitCode } from './exit-code.ts';
+import { Listeners } from './listeners.ts';
+import { type Log, openLog } from './log.ts';
+import { type Loop, startLoop } from './loop.ts';
+import { writePidFile } from './pid-file.ts';
+import { policyOf } from './policy.ts';
+import { isStillThere, type Origin, resolveLaunch } from './release.ts';
+import { onSignal } from './signals.ts';
+import { takeStatus } from './status.ts';
+import { describeReport, type Line } from './wording.ts';
+
+/** What the command line hands over. */
+export interface SupervisorOptions {
+  readonly config: Config;
+  readonly runtimeDir: string;
+  readonly version: string;
+  readonly origin: Origin;
+  /** Reads the configuration anew, for a reload. */
+  loadConfig(): Promise<Config>;
+}
+
+/** A generation: what it was configured by and started from. */
+interface Release {
+  readonly config: Config;
+  readonly launch: Awaited<ReturnType<typeof resolveLaunch>>;
+}
+
+type Tell = (report: Report, line: Line) => void;
+
+/** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
+export async function supervise(options: SupervisorOptions): Promise<number> {
+  if (!canBind) throw new GracefulError('node-unusable', `Node ${process.version} lacks what graceful-super needs to hold a socket`, { hint: 'use a Node version of the README' });
+  const log = openLog(options.config);
+  const claim = await claimName(options.runtimeDir, options.config.name);
+  const listeners = new Listeners();
+  try {
+    process.chdir('/'); // an old release that is pruned must not take the master's working directory away
+    return await new Supervisor(options, log, claim, listeners).run();
+  } finally {
+    listeners.close();
+    releaseClaim(claim);
+    await log.close();
+  }
+}
+
+class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #log: Log;
+  readonly #claim: Claim;
+  readonly #listeners: Listeners;
+  readonly #loop: Loop;
+  readonly #crew: Crew;
+  readonly #releases = new Map<number, Release>();
+  readonly #tells = new Set<Tell>();
+  readonly #startedAt = performance.now();
+  #pidFile: OwnedFile | null = null;
+  #lastRequest = 0;
+  #end: (exitCode: number) => void = () => {};
+
+  constructor(options: SupervisorOptions, log: Log, claim: Claim, listeners: Listeners) {
+    this.#options = options;
+    this.#log = log;
+    this.#claim = claim;
+    this.#listeners = listeners;
+    this.#loop = startLoop(policyOf(options.config), (effect) => this.#perform(effect));
+    this.#crew = new Crew({
+      listeners,
+      dispatch: (happening) => this.#loop.dispatch(happening),
+      files: () => this.#files(),
+      note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
+    });
+  }
+
+  async run(): Promise<number> {
+    const ended = new Promise<number>((resolve) => {
+      this.#end = resolve;
+    });
+    serveControl(this.#claim.server, {
+      status: () => this.#status(),
+      reload: (tell) => this.#reloadFor(tell),
+      stop: (tell) => this.#stopFor(tell),
+    });
+    await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
+    this.#requestReload('start');
+    onSignal((signal) => this.#onSignal(signal));
+    const exitCode = await ended;
+    if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
+    return exitCode;
+  }
+
+  #onSignal(signal: string): void {
+    switch (signal) {
+      case 'SIGHUP':
+        this.#requestReload(signal);
+        return;
+      case 'SIGTERM':
+      case 'SIGINT':
+        return this.#loop.dispatch({ type: 'stop-requested', by: signal });
+      case 'SIGUSR1':
+        this.#log.reopen();
+        return this.#log.write('log-reopened', { level: 'info', text: 'log file reopened' });
+      default:
+        return this.#log.write('signal-ignored', { level: 'warn', text: `${signal} has no meaning here and is ignored` });
+    }
+  }
+
+  #requestReload(by: string): void {
+    this.#loop.dispatch({ type: 'reload-requested', request: ++this.#lastRequest, by });
+  }
+
+  /** One case an effect. */
+  #perform(effect: Effect): void {
+    switch (effect.type) {
+      case 'resolve':
+        return void this.#resolve(effect.generation);
+      case 'spawn':
+        return this.#spawn(effect.worker, effect.generation);
+      case 'admit':
+        return this.#crew.send(effect.worker, { type: 'admit' });
+      case 'drain':
+        return this.#crew.send(effect.worker, { type: 'drain', times: effect.times });
+      case 'signal':
+        return this.#crew.signal(effect.worker, effect.signal);
+      case 'prune-listeners':
+        return this.#prune(effect.generations);
+      case 'report':
+        return this.#report(effect.report);
+      case 'exit':
+        return this.#end(effect.forced ? exitCodes.forced : effect.failure === null ? 0 : failureExitCode(effect.failure));
+    }
+  }
+
+  /** A bad configuration or a missing file ends a reload here, before anything was touched. */
+  async #resolve(generation: number): Promise<void> {
+    const isFirst = generation === 1;
+    try {
+      const config = isFirst ? this.#options.config : await this.#options.loadConfig();
+      const launch = await resolveLaunch(config, this.#options.origin);
+      await this.#listeners.hold(config.listen, generation);
+      this.#releases.set(generation, { config, launch });
+      this.#loop.dispatch({ type: 'release-resolved', generation, policy: policyOf(config) });
+    } catch (error) {
+      this.#loop.dispatch({ type: 'release-rejected', generation, error: toReport(error) });
+    }
+  }
+
+  #spawn(worker: number, generation: number): void {
+    const release = this.#releases.get(generation) as Release;
+    const { config, launch } = release;
+    const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
+    const order = { waitReady: config.waitReady, times, backlog: config.backlog };
+    if (isStillThere(launch)) return this.#crew.spawn(worker, generation, { ...order, launch });
+    // the release that this generation was started from is gone: what its paths lead to now is the best there is
+    void resolveLaunch(config, this.#options.origin).then(
+      (current) => this.#crew.spawn(worker, generation, { ...order, launch: current }),
+      (error) => this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random() }),
+    );
+  }
+
+  #prune(generations: readonly number[]): void {
+    for (const generation of this.#releases.keys()) if (!generations.includes(generation)) this.#releases.delete(generation);
+    const closed = this.#listeners.prune(generations);
+    if (closed.length > 0) this.#log.write('listeners-closed', { level: 'info', text: `no longer used, closed: ${closed.join(', ')}` }, { listeners: closed });
+  }
+
+  #report(report: Report): void {
+    const line = describeReport(report, (worker) => this.#crew.pidOf(worker));
+    const { type, ...fields } = report;
+    const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
+    this.#log.write(type, line, { ...fields, ...pid });
+    for (const tell of [...this.#tells]) tell(report, line);
+    if (type === 'reload-finished' && report.outcome === 'committed' && report.previous === 0) this.#announce();
+  }
+
+  /** The first generation serves: what a person who started it wants to know. */
+  #announce(): void {
+    const listening = this.#listeners.describe().map(({ address }) => address);
+    const where = listening.length === 0 ? 'without a listener' : `listening on ${listening.join(', ')}`;
+    const { name, pidFile } = this.#options.config;
+    this.#log.write('master-ready', { level: 'info', text: `master "${name}", pid ${process.pid}, ${where}` }, { name, pid: process.pid, listening });
+    if (pidFile === undefined) return;
+    try {
+      this.#pidFile = writePidFile(pidFile);
+      this.#crew.sendAll({ type: 'files', files: this.#files() });
+    } catch (error) {
+      this.#log.write('pid-file-failed', { level: 'error', text: toReport(error).message });
+    }
+  }
+
+  #reloadFor(tell: (line: ControlLine) => void): () => void {
+    // it may be over within the call: then its number is not known yet
+    const mine = this.#lastRequest + 1;
+    const silence = this.#listen((report, line) => {
+      tell({ type: 'event', event: report.type, level: line.level, text: line.details === undefined ? line.text : `${line.text}\n${line.details}` });
+      if (report.type !== 'reload-finished' || !report.requests.includes(mine)) return;
+      tell({ type: 'outcome', isCommitted: report.outcome === 'committed', generation: report.generation, text: line.details === undefined ? line.text : `${line.text}\n${line.details}` });
+      silence();
+    });
+    this.#requestReload('control');
+    return silence;
+  }
+
+  #stopFor(tell: (line: ControlLine) => void): () => void {
+    const silence = this.#listen((report, line) => tell({ type: 'event', event: report.type, level: line.level, text: line.text }));
+    const end = this.#end;
+    this.#end = (exitCode) => {
+      tell({ type: 'stopped', exitCode });
+      end(exitCode);
+    };
+    this.#loop.dispatch({ type: 'stop-requested', by: 'control' });
+    return silence;
+  }
+
+  #listen(tell: Tell): () => void {
+    this.#tells.add(tell);
+    return () => void this.#tells.delete(tell);
+  }
+
+  #status() {
+    const { name, script } = this.#options.config;
+    return takeStatus(this.#loop.fleet, {
+      name,
+      script,
+      version: this.#options.version,
+      startedAt: this.#startedAt,
+      now: this.#loop.now(),
+      listeners: this.#listeners.describe(),
+      pidOf: (worker) => this.#crew.pidOf(worker),
+      countConnections: (worker) => this.#crew.countConnections(worker),
+    });
+  }
+
+  #files(): OwnedFile[] {
+    return [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#claim.files];
+  }
+}

@@ -1,0 +1,154 @@
+/** What happened, in words: a level, a line, and for machines the facts. */
+import type { Outcome, Report } from '../core/effect.ts';
+import type { ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
+
+export type Level = 'error' | 'warn' | 'info' | 'debug';
+
+/** A line to be logged; `details` follow it where people read. */
+export interface Line {
+  readonly level: Level;
+  readonly text: string;
+  readonly details?: string;
+}
+
+/** Tells a worker's pid, if it has one. */
+export type PidOf = (worker: number) => number | undefined;
+
+/** A report in words. */
+export function describeReport(report: Report, pidOf: PidOf): Line {
+  switch (report.type) {
+    case 'worker-spawning':
+      return info(`${label(report, pidOf)} starts`);
+    case 'worker-ready':
+      return info(`${label(report, pidOf)} is ready after ${duration(report.afterMs)}`);
+    case 'worker-serving':
+      return info(`${label(report, pidOf)} serves`);
+    case 'worker-draining':
+      return info(`${label(report, pidOf)} drains${report.byItself ? ' of its own accord' : ''}`);
+    case 'worker-drained': {
+      const cut = total(report.cut) > 0;
+      const closed = total(report.closed) > 0 ? `, ended: ${counts(report.closed)}` : '';
+      return { level: cut ? 'warn' : 'info', text: `${label(report, pidOf)} is drained after ${duration(report.afterMs)}${closed}${cut ? `, cut: ${counts(report.cut)}` : ''}` };
+    }
+    case 'worker-overran':
+      return warn(`${label(report, pidOf)} did not end in time: ${report.signal}`);
+    case 'worker-unfit':
+      return warn(`${label(report, pidOf)} ${describeFailure(report.failure)}`);
+    case 'worker-stopped':
+      return { level: isClean(report.exit) ? 'info' : 'warn', text: `${label(report, pidOf)} has ended${isClean(report.exit) ? '' : `: ${describeFailure(report.exit)}`}` };
+    case 'worker-crashed':
+      return { level: 'error', text: `${label(report, pidOf)} ${describeFailure(report.failure)}` };
+    case 'restart-scheduled':
+      return warn(`next start in ${duration(report.delayMs)}: ${plural(report.missing, 'worker')} missing`);
+    case 'crash-loop':
+      return { level: 'error', text: `crash loop: ${report.restarts} crashes of generation ${report.generation} within ${duration(report.windowMs)}; a reload with mended code starts at once` };
+    case 'generation-cut':
+      return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);
+    case 'reload-started':
+      return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
+    case 'reload-queued':
+      return info(`another reload follows this one (${report.by})`);
+    case 'reload-probation':
+      return info(`generation ${report.generation} is on probation for ${duration(report.probationMs)}`);
+    case 'reload-committed':
+      return report.previous === 0 ? info(`generation ${report.generation} serves`) : info(`generation ${report.generation} serves, generation ${report.previous} drains`);
+    case 'reload-finished':
+      return describeOutcome(report, pidOf);
+    case 'stopping':
+      return info(`stopping (${report.by}): ${plural(report.workers, 'worker')}`);
+    case 'stopping-at-once':
+      return warn(`stopping at once (${report.by})`);
+  }
+}
+
+/** How a reload ended, in words; what an operator reads first. */
+export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
+  if (outcome.outcome === 'committed') {
+    if (outcome.previous === 0) return info(`started: generation ${outcome.generation} serves after ${duration(outcome.durationMs)}`);
+    return info(`reloaded: generation ${outcome.generation} serves in place of ${outcome.previous} after ${duration(outcome.durationMs)}`);
+  }
+  const { failure, previous, serving, worker } = outcome;
+  const pid = worker === null ? undefined : pidOf(worker);
+  const who = worker === null ? '' : `worker ${worker}${pid === undefined ? '' : ` (pid ${pid})`} `;
+  const stack = stackOf(failure);
+  const details = stack === undefined ? {} : { details: stack };
+  if (failure.reason === 'stopping') return { level: 'warn', text: 'reload abandoned: the master is stopping' };
+  if (previous === 0) return { level: 'error', text: `start failed: ${who}${describeFailure(failure)}`, ...details };
+  const still = serving === 0 ? 'no worker of it serves at the moment' : `${plural(serving, 'worker')} serving`;
+  return { level: 'error', text: `reload failed, rolled back: ${who}${describeFailure(failure)}; generation ${previous} goes on (${still})`, ...details };
+}
+
+/** Why something failed, in words that follow its name. */
+export function describeFailure(failure: Failure): string {
+  switch (failure.reason) {
+    case 'exit':
+      return failure.error ? `exited with code ${failure.code}: ${headline(failure.error)}` : `exited with code ${failure.code}${failure.code === 0 ? ' without being asked to' : ''}`;
+    case 'signal':
+      return failure.error ? `was killed by ${failure.signal}: ${headline(failure.error)}` : `was killed by ${failure.signal}`;
+    case 'ready-timeout':
+      return `was not ready within ${duration(failure.timeoutMs)} (--ready-timeout): it ${failure.listening ? 'listens, but did not call ready()' : 'does not listen yet'}`;
+    case 'admit-failed':
+      return `could not accept: ${headline(failure.error)}`;
+    case 'withdrew':
+      return 'stopped accepting of its own accord';
+    case 'spawn-failed':
+      return `could not be started: ${headline(failure.error)}`;
+    case 'release-rejected':
+      return headline(failure.error);
+    case 'stopping':
+      return 'the master is stopping';
+  }
+}
+
+/** 85 ms, 1.2 s, 3 min, 2 h 5 min, 4 d 3 h */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 120) return `${Number(seconds.toFixed(1))} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+function label({ worker, generation }: { worker: number; generation: number }, pidOf: PidOf): string {
+  const pid = pidOf(worker);
+  return `worker ${worker} (${pid === undefined ? '' : `pid ${pid}, `}generation ${generation})`;
+}
+
+function headline({ name, message, code }: ErrorReport): string {
+  // a SyntaxError's place is only in its stack
+  const text = message.split('\n')[0] ?? '';
+  if (name === 'GracefulError') return message;
+  return `${name}: ${text}${code === undefined || text.includes(code) ? '' : ` (${code})`}`;
+}
+
+function stackOf(failure: Failure): string | undefined {
+  return 'error' in failure ? failure.error?.stack : undefined;
+}
+
+function isClean(exit: Exit): boolean {
+  return (exit.reason === 'exit' && exit.code === 0) || (exit.reason === 'signal' && exit.signal === 'SIGTERM');
+}
+
+function total(byKind: ConnectionCounts): number {
+  return Object.values(byKind).reduce((sum, count) => sum + count, 0);
+}
+
+function counts(byKind: ConnectionCounts): string {
+  return Object.entries(byKind)
+    .map(([kind, count]) => `${count} ${kind}`)
+    .join(', ');
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function info(text: string): Line {
+  return { level: 'info', text };
+}
+
+function warn(text: string): Line {
+  return { level: 'warn', text };
+}

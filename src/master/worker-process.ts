@@ -1,0 +1,105 @@
+/** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { toReport } from '../errors.ts';
+import { onHidden, sendHidden } from '../node/channel.ts';
+import type { ListenHandle } from '../node/handle.ts';
+import { parseFromWorker } from '../protocol/from-worker.ts';
+import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import type { Launch } from './release.ts';
+
+const PRELOAD = fileURLToPath(new URL('../worker/preload.js', import.meta.url));
+/** A worker's last words may still be in the channel when its end is told. */
+const LAST_WORDS_MS = 500;
+
+/** How a process ended; `error` is what it said of it, or why it never began. */
+export type ProcessExit =
+  | { readonly reason: 'exit'; readonly code: number; readonly error?: ErrorReport }
+  | { readonly reason: 'signal'; readonly signal: string; readonly error?: ErrorReport }
+  | { readonly reason: 'spawn-failed'; readonly error: ErrorReport };
+
+/** What the master wants to hear. */
+export interface WorkerListener {
+  onMessage(message: FromWorker): void;
+  /** It said something that is none of ours. */
+  onNonsense(mistake: string): void;
+  /** Its channel is closed: it will drain, and can't be told anything more. */
+  onDisconnect(): void;
+  onExit(exit: ProcessExit): void;
+}
+
+/** A running worker. */
+export interface WorkerProcess {
+  readonly pid: number | undefined;
+  send(message: ToWorker, handle?: ListenHandle): void;
+  signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+}
+
+/** Starts a worker in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `onExit`. */
+export function startWorker(launch: Launch, identity: WorkerIdentity, listener: WorkerListener): WorkerProcess {
+  const { script, args, node, nodeArgs, cwd, env } = launch;
+  try {
+    const child = fork(script, args, {
+      execPath: node,
+      execArgv: [...nodeArgs, '--require', PRELOAD],
+      cwd,
+      env: { ...env, [WORKER_VARIABLE]: JSON.stringify(identity) },
+      detached: true,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    listenTo(child, listener);
+    return { pid: child.pid, send: (message, handle) => sendHidden(child, message, handle), signal: (signal) => signalWorker(child, signal) };
+  } catch (error) {
+    setImmediate(() => listener.onExit({ reason: 'spawn-failed', error: toReport(error) }));
+    return { pid: undefined, send() {}, signal() {} };
+  }
+}
+
+function listenTo(child: ChildProcess, listener: WorkerListener): void {
+  let lastWords: ErrorReport | undefined;
+  let hasEnded = false;
+  const end = (exit: ProcessExit) => {
+    if (hasEnded) return;
+    hasEnded = true;
+    listener.onExit(exit);
+  };
+  onHidden(child, (body) => {
+    const message = parseFromWorker(body);
+    if ('mistake' in message) return listener.onNonsense(message.mistake);
+    if (message.type === 'failed') lastWords = message.error;
+    if (!hasEnded) listener.onMessage(message);
+  });
+  child.on('message', (message) => {
+    if (message === 'ready') listener.onMessage({ type: 'ready' }); // how a program tells PM2
+    else listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
+  });
+  child.once('disconnect', () => listener.onDisconnect());
+  child.once('error', (error) => {
+    if (child.pid === undefined) end({ reason: 'spawn-failed', error: toReport(error) });
+  });
+  child.once('exit', (code, signal) => {
+    const tell = () => end(exitOf(code, signal, lastWords));
+    const timer = setTimeout(tell, LAST_WORDS_MS);
+    child.once('close', () => {
+      clearTimeout(timer);
+      tell();
+    });
+  });
+}
+
+function exitOf(code: number | null, signal: NodeJS.Signals | null, lastWords: ErrorReport | undefined): ProcessExit {
+  const error = lastWords === undefined ? {} : { error: lastWords };
+  return signal === null ? { reason: 'exit', code: code ?? 0, ...error } : { reason: 'signal', signal, ...error };
+}
+
+/** SIGKILL takes the children of the worker along: nobody else would. */
+function signalWorker(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+  const isRunning = child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+  if (!isRunning) return;
+  try {
+    if (signal === 'SIGKILL') process.kill(-(child.pid as number), signal);
+  } catch {
+    // ESRCH: it died before it could become the leader of its group
+  }
+  child.kill(signal);
+}
