@@ -24,17 +24,22 @@ export async function findMaster(argv: Readonly<Record<string, unknown>>): Promi
   if (name !== undefined) {
     const found = running.find((master) => master.name === name);
     if (found) return found;
-    throw new GracefulError('not-running', `no master named "${name}" is running (in ${folder})`, { hint: running.length > 0 ? `there are: ${names}` : 'graceful-super start ./server.js starts one' });
+    throw new GracefulError('not-running', `no master named "${name}" is running (in ${folder})`, {
+      hint: running.length > 0 ? `there are: ${names}` : 'graceful-super start ./server.js starts one',
+    });
   }
   const [only] = running;
-  if (only === undefined) throw new GracefulError('not-running', `no master is running (in ${folder})`, { hint: 'graceful-super start ./server.js starts one' });
+  if (only === undefined)
+    throw new GracefulError('not-running', `no master is running (in ${folder})`, { hint: 'graceful-super start ./server.js starts one' });
   if (running.length > 1) throw new GracefulError('several-running', `several masters are running: ${names}`, { hint: 'name the one that is meant' });
   return only;
 }
 
 /** Every living master of a folder, by name. */
 export async function findMasters(folder: string): Promise<Master[]> {
-  const candidates = entriesOf(folder).filter((entry) => entry.endsWith('.sock')).map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) }));
+  const candidates = entriesOf(folder)
+    .filter((entry) => entry.endsWith('.sock'))
+    .map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) }));
   const alive = await Promise.all(candidates.map(({ socketPath }) => isAlive(socketPath)));
   return candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
 }
@@ -60,7 +65,11 @@ export async function fetchStatus(master: Master): Promise<Status> {
 }
 
 /** `POST` with a streamed answer. @returns the last line, or undefined where the master was gone before it */
-export async function post(master: Master, path: '/reload' | '/stop', onEvent: (line: ControlLine & { type: 'event' }) => void): Promise<Exclude<ControlLine, { type: 'event' }> | undefined> {
+export async function post(
+  master: Master,
+  path: '/reload' | '/stop',
+  onEvent: (line: ControlLine & { type: 'event' }) => void,
+): Promise<Exclude<ControlLine, { type: 'event' }> | undefined> {
   const response = await send(master, 'POST', path);
   try {
     for await (const text of createInterface({ input: response })) {
@@ -79,9 +88,13 @@ function send({ name, socketPath }: Master, method: string, path: string): Promi
     const sent = request({ socketPath, method, path, agent: false }, (response) => {
       if (response.statusCode === 200) return resolve(response);
       response.resume();
-      reject(new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, { hint: 'is it of the same version?' }));
+      reject(
+        new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, { hint: 'is it of the same version?' }),
+      );
     });
-    sent.once('error', (cause) => reject(new GracefulError('control-failed', `cannot speak to master "${name}" on ${socketPath}: ${cause.message}`, { cause })));
+    sent.once('error', (cause) =>
+      reject(new GracefulError('control-failed', `cannot speak to master "${name}" on ${socketPath}: ${cause.message}`, { cause })),
+    );
     sent.end();
   });
 }

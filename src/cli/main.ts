@@ -1,8 +1,8 @@
 /** The command line: which command, which options; what they mean is decided elsewhere. */
 import { readFileSync } from 'node:fs';
 import yargs, { type Argv } from 'yargs';
-import { type Option, options } from '../config/options.ts';
 import { flagName } from '../config/config.ts';
+import { type Option, options } from '../config/options.ts';
 import { describeError, exitCodeOf, GracefulError } from '../errors.ts';
 import { releaseSignals } from '../master/signals.ts';
 
@@ -13,35 +13,58 @@ const version: string = JSON.parse(readFileSync(new URL('../../package.json', im
 /** Runs a command and ends the process with its exit code; errors go to stderr, with what to do about them. */
 export async function main(args: readonly string[]): Promise<void> {
   let command: Command | undefined;
-  const choose = (load: () => Promise<Command>) => async () => {
-    command = await load();
-  };
   try {
-    const parser = yargs([...args])
-      .scriptName('graceful-super')
-      .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
-      .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
-      .command('reload [name]', 'Swap the code; fails if the new code did not start', targetOptions, choose(async () => (await import('./reload.ts')).reload))
-      .command('status [name]', 'Show what is running', (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }), choose(async () => (await import('./status.ts')).status))
-      .command('stop [name]', 'Drain and stop', targetOptions, choose(async () => (await import('./stop.ts')).stop))
-      .parserConfiguration({ 'populate--': true, 'duplicate-arguments-array': true, 'boolean-negation': true, 'parse-numbers': false, 'parse-positional-numbers': false })
-      .demandCommand(1, 1, 'no command', 'one command at a time')
-      .strict()
-      .version(version)
-      .help()
-      .alias('help', 'h')
-      .exitProcess(false)
-      .wrap(100)
-      .fail((message, error) => {
-        throw error ?? new GracefulError('usage', message, { hint: 'graceful-super --help' });
-      });
-    const argv = await parser.parse();
+    const argv = await describeCommands(args, (load) => async () => {
+      command = await load();
+    }).parse();
     process.exitCode = command === undefined ? 0 : await command(argv);
   } catch (error) {
     process.stderr.write(`graceful-super: ${describeError(error)}\n`);
     process.exitCode = exitCodeOf(error);
   }
   process.exit();
+}
+
+function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
+  return yargs([...args])
+    .scriptName('graceful-super')
+    .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
+    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
+    .command(
+      'reload [name]',
+      'Swap the code; fails if the new code did not start',
+      targetOptions,
+      choose(async () => (await import('./reload.ts')).reload),
+    )
+    .command(
+      'status [name]',
+      'Show what is running',
+      (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
+      choose(async () => (await import('./status.ts')).status),
+    )
+    .command(
+      'stop [name]',
+      'Drain and stop',
+      targetOptions,
+      choose(async () => (await import('./stop.ts')).stop),
+    )
+    .parserConfiguration({
+      'populate--': true,
+      'duplicate-arguments-array': true,
+      'boolean-negation': true,
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+    })
+    .demandCommand(1, 1, 'no command', 'one command at a time')
+    .strict()
+    .version(version)
+    .help()
+    .alias('help', 'h')
+    .exitProcess(false)
+    .wrap(100)
+    .fail((message, error) => {
+      throw error ?? new GracefulError('usage', message, { hint: 'graceful-super --help' });
+    });
 }
 
 async function loadStart(): Promise<Command> {
@@ -54,7 +77,9 @@ function startOptions(parser: Argv): Argv {
     .positional('script', { type: 'string', describe: 'Program to run; what follows "--" are its arguments' })
     .positional('args', { type: 'string', array: true, hidden: true })
     .option('config', { type: 'string', requiresArg: true, describe: 'JSON, JS or MJS file with options, script, args and env' })
-    .epilogue('TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.');
+    .epilogue(
+      'TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.',
+    );
   return Object.entries(options).reduce((all, [name, option]) => all.option(flagName(name).slice(2), toYargs(option)), positional);
 }
 
@@ -62,7 +87,9 @@ function toYargs({ kind, help, preset, value }: Option) {
   const shown = preset === undefined || (Array.isArray(preset) && preset.length === 0) || preset === false ? help : `${help} [${String(preset)}]`;
   const describe = value === undefined ? shown : `${value}: ${shown}`;
   if (kind === 'toggle') return { type: 'boolean', describe } as const;
-  return kind === 'list' || kind === 'path-list' ? ({ type: 'string', array: true, nargs: 1, requiresArg: true, describe } as const) : ({ type: 'string', requiresArg: true, describe } as const);
+  return kind === 'list' || kind === 'path-list'
+    ? ({ type: 'string', array: true, nargs: 1, requiresArg: true, describe } as const)
+    : ({ type: 'string', requiresArg: true, describe } as const);
 }
 
 function targetOptions(parser: Argv): Argv {

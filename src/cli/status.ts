@@ -1,6 +1,7 @@
 /** `graceful-super status`: a table for people, JSON for programs. */
-import type { Status, WorkerStatus } from '../protocol/control.ts';
+
 import { duration } from '../master/wording.ts';
+import type { Status, WorkerStatus } from '../protocol/control.ts';
 import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './client.ts';
 
 /** Without a name: the only master, or a list of all. @returns 0 */
@@ -28,7 +29,10 @@ function describe(status: Status): string {
     ['master', `${name}, pid ${pid}, ${phase} for ${duration(uptimeMs)} (graceful-super ${version}, Node ${node})`],
     ['script', script],
     ['listening', listeners.map((listener) => (listener.name === null ? listener.address : `${listener.name}=${listener.address}`)).join(', ') || 'nowhere'],
-    ['generation', `${generation}, ${restarts} restart${restarts === 1 ? '' : 's'}${reload.phase === 'idle' ? '' : `; a reload to ${reload.generation} is ${reload.phase}`}`],
+    [
+      'generation',
+      `${generation}, ${restarts} restart${restarts === 1 ? '' : 's'}${reload.phase === 'idle' ? '' : `; a reload to ${reload.generation} is ${reload.phase}`}`,
+    ],
   ];
   if (status.lastReload) facts.push(['last reload', `${duration(status.lastReload.agoMs)} ago: ${status.lastReload.text}`]);
   if (status.isCrashLooping) facts.push(['crash loop', status.nextRestartInMs === null ? 'restarting' : `next start in ${duration(status.nextRestartInMs)}`]);
@@ -38,12 +42,24 @@ function describe(status: Status): string {
 
 function row(worker: WorkerStatus): string[] {
   const { id, pid, generation, phase, uptimeMs, connections, deadlineInMs } = worker;
-  return [String(id), String(pid ?? '-'), String(generation), phase, duration(uptimeMs), String(connections ?? '?'), deadlineInMs === null ? '-' : `in ${duration(deadlineInMs)}`];
+  return [
+    String(id),
+    String(pid ?? '-'),
+    String(generation),
+    phase,
+    duration(uptimeMs),
+    String(connections ?? '?'),
+    deadlineInMs === null ? '-' : `in ${duration(deadlineInMs)}`,
+  ];
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((cells) => (cells[column] ?? '').length)));
-  const line = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
   return [line(head), ...rows.map(line)].join('\n');
 }
 

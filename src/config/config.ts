@@ -120,7 +120,8 @@ function gather(sources: ConfigSources, fromFile: Record<string, unknown>, fileP
     if (!variable.startsWith(ENV_PREFIX) || variable === `${ENV_PREFIX}CONFIG`) continue;
     const key = Object.keys(options).find((option) => variable === envName(option));
     if (key === undefined) mistakes.push(`${variable}: no such option`);
-    else written.set(key, { value: isList(key) ? value?.split(/\s+/).filter(Boolean) : value, as: `${flagName(key)} from ${variable}`, folder: sources.folder });
+    else
+      written.set(key, { value: isList(key) ? value?.split(/\s+/).filter(Boolean) : value, as: `${flagName(key)} from ${variable}`, folder: sources.folder });
   }
   for (const [key, value] of Object.entries(sources.flags)) {
     if (value !== undefined) written.set(key, { value, as: flagName(key), folder: sources.folder });
@@ -161,11 +162,16 @@ function invalid(mistakes: readonly string[]): GracefulError {
   const [only] = mistakes;
   if (mistakes.length === 1) return new GracefulError('config-invalid', `configuration: ${only}`, { hint: 'graceful-super start --help lists every option' });
   const lines = mistakes.map((mistake) => `  ${mistake}`).join('\n');
-  return new GracefulError('config-invalid', `configuration: ${mistakes.length} mistakes\n${lines}`, { hint: 'graceful-super start --help lists every option' });
+  return new GracefulError('config-invalid', `configuration: ${mistakes.length} mistakes\n${lines}`, {
+    hint: 'graceful-super start --help lists every option',
+  });
 }
 
 function nameOf(script: string): string {
-  const name = basename(script, extname(script)).replace(/[^\w.-]/g, '-').replace(/^\.+/, '').slice(0, 64);
+  const name = basename(script, extname(script))
+    .replace(/[^\w.-]/g, '-')
+    .replace(/^\.+/, '')
+    .slice(0, 64);
   return name === '' ? 'app' : name;
 }
 

@@ -1,6 +1,6 @@
 /** Every option: its form, its default, its help. The one place that knows them all. */
 import { defaultTimes } from '../protocol/worker.ts';
-import { type Form, duration, form, list, oneOf, text, toListenSpec, toggle, toName, toSurge, toWorkers, whole } from './forms.ts';
+import { duration, type Form, form, list, oneOf, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from './forms.ts';
 
 /** One option of `start`, of the environment and of the configuration file. */
 export interface Option {
@@ -16,12 +16,22 @@ export interface Option {
 
 /** Every option, in the order of the help. */
 export const options: Readonly<Record<string, Option>> = {
-  name: option(form('1 to 64 letters, digits, ".", "_" or "-", not starting with "."', toName), undefined, 'Name of this master (default: from the script)', {}),
+  name: option(
+    form('1 to 64 letters, digits, ".", "_" or "-", not starting with "."', toName),
+    undefined,
+    'Name of this master (default: from the script)',
+    {},
+  ),
   workers: option(form('a whole number from 1 to 1024, or "auto"', toWorkers), 1, 'Worker processes; auto: one a core', { value: 'N|auto' }),
-  listen: option(list(form('[HOST:]PORT or unix:/path, with ",name=NAME" or ",mode=OCTAL" added', toListenSpec)), [], 'Address to hold from the start, [HOST:]PORT or unix:/path', {
-    kind: 'list',
-    value: 'ADDRESS',
-  }),
+  listen: option(
+    list(form('[HOST:]PORT or unix:/path, with ",name=NAME" or ",mode=OCTAL" added', toListenSpec)),
+    [],
+    'Address to hold from the start, [HOST:]PORT or unix:/path',
+    {
+      kind: 'list',
+      value: 'ADDRESS',
+    },
+  ),
   backlog: option(whole(1, 65535), undefined, 'Length of the accept queues (default: what the program asks for, at least 511)', { value: 'N' }),
   waitReady: option(toggle(), false, 'Ready means that the program called ready(), not that it listens', { kind: 'toggle' }),
   readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
@@ -45,7 +55,6 @@ export const options: Readonly<Record<string, Option>> = {
   logFormat: option(oneOf(['auto', 'text', 'json']), 'auto', 'text or json; auto: text on a terminal', {}),
   logFile: option(text(), undefined, 'Log there instead of stderr; reopened on SIGUSR1', { kind: 'path', value: 'FILE' }),
 };
-
 
 function option(form: Form<unknown>, preset: unknown, help: string, { kind = 'value', value }: Partial<Pick<Option, 'kind' | 'value'>> = {}): Option {
   return { form, preset, help, kind, value };

@@ -157,7 +157,10 @@ function queueRule(fleet: Fleet, now: number): FleetStep {
 
 function endRule(fleet: Fleet): FleetStep {
   if (fleet.phase !== 'stopping' || fleet.workers.length > 0) return [fleet];
-  return [{ ...fleet, phase: 'ended' }, { type: 'exit', failure: fleet.failure, forced: fleet.isForced }];
+  return [
+    { ...fleet, phase: 'ended' },
+    { type: 'exit', failure: fleet.failure, forced: fleet.isForced },
+  ];
 }
 
 function inTurn([fleet, ...effects]: FleetStep, now: number): [Fleet, ...Effect[]] {
@@ -175,4 +178,3 @@ function generationsOf(fleet: Fleet): number[] {
   const reloading = fleet.reload.phase === 'idle' ? [] : [fleet.reload.generation];
   return [...new Set([...fleet.workers.map(({ generation }) => generation), ...reloading, fleet.generation])].sort((a, b) => a - b);
 }
-

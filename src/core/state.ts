@@ -40,9 +40,7 @@ export function spawnWorkers(fleet: Fleet, generation: number, count: number, no
 /** Lets every ready worker of a generation accept. */
 export function admitAll(fleet: Fleet, generation: number, now: number): FleetStep {
   if (fleet.phase !== 'running') return [fleet];
-  return eachWorker(fleet, (worker) =>
-    worker.phase === 'ready' && worker.generation === generation ? admit(worker, now, policyOf(fleet, worker)) : [worker],
-  );
+  return eachWorker(fleet, (worker) => (worker.phase === 'ready' && worker.generation === generation ? admit(worker, now, policyOf(fleet, worker)) : [worker]));
 }
 
 /** Changes each worker, and gathers what is to be done. */

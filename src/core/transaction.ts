@@ -80,7 +80,11 @@ export function rollBack(fleet: Fleet, reload: Resolving | Starting, failure: Fa
 }
 
 /** The outcome of a reload that came to nothing. */
-export function rolledBack(fleet: Fleet, failure: Failure, worker: number | null): Pick<Outcome & { outcome: 'rolled-back' }, 'outcome' | 'previous' | 'serving' | 'worker' | 'failure'> {
+export function rolledBack(
+  fleet: Fleet,
+  failure: Failure,
+  worker: number | null,
+): Pick<Outcome & { outcome: 'rolled-back' }, 'outcome' | 'previous' | 'serving' | 'worker' | 'failure'> {
   const serving = fleet.workers.filter((other) => other.phase === 'serving' && other.generation === fleet.generation).length;
   return { outcome: 'rolled-back', previous: fleet.generation, serving, worker, failure };
 }

@@ -71,7 +71,10 @@ export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy):
 
 /** Lets a ready worker accept. */
 export function admit(worker: Ready, now: number, policy: Policy): WorkerStep {
-  return [{ ...identity(worker), phase: 'admitted', deadline: now + policy.readyTimeoutMs }, { type: 'admit', worker: worker.id }];
+  return [
+    { ...identity(worker), phase: 'admitted', deadline: now + policy.readyTimeoutMs },
+    { type: 'admit', worker: worker.id },
+  ];
 }
 
 /** Tells a worker to drain. One that has nothing to drain gets no longer than the kill timeout for it. */

@@ -29,7 +29,9 @@ export async function claimName(folder: string, name: string): Promise<Claim> {
   const lock = join(folder, `${name}.lock`);
   const link = join(folder, `${name}.sock`);
   if (Buffer.byteLength(join(lock, id)) > PATH_LIMIT) {
-    throw new GracefulError('control-folder-unwritable', `the path of the control socket is too long: ${join(lock, id)}`, { hint: 'pass a shorter --name or --runtime-dir' });
+    throw new GracefulError('control-folder-unwritable', `the path of the control socket is too long: ${join(lock, id)}`, {
+      hint: 'pass a shorter --name or --runtime-dir',
+    });
   }
   makeFolders(folder, own);
   const server = createServer();
@@ -76,7 +78,10 @@ function makeFolders(folder: string, own: string): void {
 
 function unwritable(folder: string, error: unknown): GracefulError {
   const reason = error instanceof Error ? error.message : String(error);
-  return new GracefulError('control-folder-unwritable', `cannot use the control folder ${folder}: ${reason}`, { hint: 'pass --runtime-dir with a folder of yours', cause: error });
+  return new GracefulError('control-folder-unwritable', `cannot use the control folder ${folder}: ${reason}`, {
+    hint: 'pass --runtime-dir with a folder of yours',
+    cause: error,
+  });
 }
 
 function listen(server: Server, path: string): Promise<void> {
@@ -95,7 +100,9 @@ async function takeLock(own: string, lock: string, name: string): Promise<void> 
     }
     for (const entry of entriesOf(lock)) {
       if (await isAlive(join(lock, entry))) {
-        throw new GracefulError('already-running', `a master named "${name}" is already running`, { hint: 'graceful-super reload reloads it; another one needs its own --name' });
+        throw new GracefulError('already-running', `a master named "${name}" is already running`, {
+          hint: 'graceful-super reload reloads it; another one needs its own --name',
+        });
       }
       removeEntry(join(lock, entry));
     }

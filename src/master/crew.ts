@@ -121,7 +121,16 @@ export class Crew {
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
-      this.send(worker, { type: 'listener', id, errno: -22, address: query.address, addressType: query.addressType, backlog: 0, isAdmitted: false, serverData: null });
+      this.send(worker, {
+        type: 'listener',
+        id,
+        errno: -22,
+        address: query.address,
+        addressType: query.addressType,
+        backlog: 0,
+        isAdmitted: false,
+        serverData: null,
+      });
     }
   }
 }

@@ -94,7 +94,9 @@ export class Listeners {
   /** What programs are to give to `listen` for the named ones. */
   named(): Record<string, { host: string; port: number } | { path: string }> {
     const named = this.#listeners.filter((listener): listener is Listener & { name: string } => listener.name !== null);
-    return Object.fromEntries(named.map(({ name, address, addressType, boundPort }) => [name, addressType === -1 ? { path: address } : { host: address, port: boundPort }]));
+    return Object.fromEntries(
+      named.map(({ name, address, addressType, boundPort }) => [name, addressType === -1 ? { path: address } : { host: address, port: boundPort }]),
+    );
   }
 
   async #hold(specs: readonly ListenSpec[], generation: number): Promise<void> {
@@ -201,7 +203,8 @@ async function resolveHost(host: string): Promise<{ address: string; family: num
 async function bindFirst(candidates: readonly Address[]): Promise<Listener | { errno: number; address: string; addressType: number }> {
   let failed: { errno: number; address: string; addressType: number } | undefined;
   for (const candidate of candidates) {
-    const handle = candidate.addressType === -1 ? await bindPath(candidate.address) : bindHandle(candidate.address, candidate.port, candidate.addressType, candidate.flags);
+    const handle =
+      candidate.addressType === -1 ? await bindPath(candidate.address) : bindHandle(candidate.address, candidate.port, candidate.addressType, candidate.flags);
     if (typeof handle !== 'number') return newListener(candidate, handle);
     failed = { errno: handle, address: candidate.address, addressType: candidate.addressType };
     if (handle === EADDRINUSE) break; // Node would not try the other family either

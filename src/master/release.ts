@@ -52,17 +52,24 @@ function resolveScript(script: string): string {
     if (systemCode(cause) === 'EACCES') return new GracefulError('script-unreadable', `cannot start ${script}: ${reason}`, { cause });
     return new GracefulError('script-not-found', `cannot start ${script}: ${reason}`, { hint: 'the path of the script comes after "start"', cause });
   });
-  if (stats.isDirectory()) throw new GracefulError('script-is-directory', `cannot start ${script}: it is a directory`, { hint: 'name the file in it, such as index.js' });
+  if (stats.isDirectory())
+    throw new GracefulError('script-is-directory', `cannot start ${script}: it is a directory`, { hint: 'name the file in it, such as index.js' });
   try {
     accessSync(script, constants.R_OK);
   } catch (cause) {
-    throw new GracefulError('script-unreadable', `cannot start ${script}: permission denied`, { hint: 'the user that runs the master must be able to read it', cause });
+    throw new GracefulError('script-unreadable', `cannot start ${script}: permission denied`, {
+      hint: 'the user that runs the master must be able to read it',
+      cause,
+    });
   }
   return realpathSync(script);
 }
 
 function resolveFolder(folder: string): string {
-  const stats = statOrThrow(folder, (reason, cause) => new GracefulError('cwd-invalid', `cannot use working directory ${folder}: ${reason}`, { hint: 'pass --cwd', cause }));
+  const stats = statOrThrow(
+    folder,
+    (reason, cause) => new GracefulError('cwd-invalid', `cannot use working directory ${folder}: ${reason}`, { hint: 'pass --cwd', cause }),
+  );
   if (!stats.isDirectory()) throw new GracefulError('cwd-invalid', `cannot use working directory ${folder}: it is no directory`, { hint: 'pass --cwd' });
   return realpathSync(folder);
 }
@@ -84,7 +91,9 @@ function readEnvFile(file: string): NodeJS.Dict<string> {
   try {
     return parseEnv(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new GracefulError('env-file-unreadable', `cannot read environment file ${file}: ${systemCode(cause) === 'ENOENT' ? 'no such file' : String(cause)}`, { cause });
+    throw new GracefulError('env-file-unreadable', `cannot read environment file ${file}: ${systemCode(cause) === 'ENOENT' ? 'no such file' : String(cause)}`, {
+      cause,
+    });
   }
 }
 
@@ -122,7 +131,10 @@ async function checkVersion(path: string): Promise<void> {
 }
 
 function inPath(command: string, env: Readonly<NodeJS.ProcessEnv>): string[] {
-  return (env['PATH'] ?? '').split(delimiter).filter(Boolean).map((folder) => join(folder, command));
+  return (env['PATH'] ?? '')
+    .split(delimiter)
+    .filter(Boolean)
+    .map((folder) => join(folder, command));
 }
 
 function realpathOf(path: string): string | undefined {

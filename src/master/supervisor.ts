@@ -39,7 +39,10 @@ type Tell = (report: Report, line: Line) => void;
 
 /** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
 export async function supervise(options: SupervisorOptions): Promise<number> {
-  if (!canBind) throw new GracefulError('node-unusable', `Node ${process.version} lacks what graceful-super needs to hold a socket`, { hint: 'use a Node version of the README' });
+  if (!canBind)
+    throw new GracefulError('node-unusable', `Node ${process.version} lacks what graceful-super needs to hold a socket`, {
+      hint: 'use a Node version of the README',
+    });
   const log = openLog(options.config);
   const claim = await claimName(options.runtimeDir, options.config.name);
   const listeners = new Listeners();
@@ -203,7 +206,12 @@ class Supervisor {
     const silence = this.#listen((report, line) => {
       tell({ type: 'event', event: report.type, level: line.level, text: line.details === undefined ? line.text : `${line.text}\n${line.details}` });
       if (report.type !== 'reload-finished' || !report.requests.includes(mine)) return;
-      tell({ type: 'outcome', isCommitted: report.outcome === 'committed', generation: report.generation, text: line.details === undefined ? line.text : `${line.text}\n${line.details}` });
+      tell({
+        type: 'outcome',
+        isCommitted: report.outcome === 'committed',
+        generation: report.generation,
+        text: line.details === undefined ? line.text : `${line.text}\n${line.details}`,
+      });
       silence();
     });
     this.#requestReload('control');

@@ -11,37 +11,22 @@ export interface Line {
   readonly details?: string;
 }
 
+type WorkerReport = Extract<Report, { type: `worker-${string}` }>;
+
 /** Tells a worker's pid, if it has one. */
 export type PidOf = (worker: number) => number | undefined;
 
 /** A report in words. */
 export function describeReport(report: Report, pidOf: PidOf): Line {
+  if (isAboutWorker(report)) return describeWorker(report, label(report, pidOf));
   switch (report.type) {
-    case 'worker-spawning':
-      return info(`${label(report, pidOf)} starts`);
-    case 'worker-ready':
-      return info(`${label(report, pidOf)} is ready after ${duration(report.afterMs)}`);
-    case 'worker-serving':
-      return info(`${label(report, pidOf)} serves`);
-    case 'worker-draining':
-      return info(`${label(report, pidOf)} drains${report.byItself ? ' of its own accord' : ''}`);
-    case 'worker-drained': {
-      const cut = total(report.cut) > 0;
-      const closed = total(report.closed) > 0 ? `, ended: ${counts(report.closed)}` : '';
-      return { level: cut ? 'warn' : 'info', text: `${label(report, pidOf)} is drained after ${duration(report.afterMs)}${closed}${cut ? `, cut: ${counts(report.cut)}` : ''}` };
-    }
-    case 'worker-overran':
-      return warn(`${label(report, pidOf)} did not end in time: ${report.signal}`);
-    case 'worker-unfit':
-      return warn(`${label(report, pidOf)} ${describeFailure(report.failure)}`);
-    case 'worker-stopped':
-      return { level: isClean(report.exit) ? 'info' : 'warn', text: `${label(report, pidOf)} has ended${isClean(report.exit) ? '' : `: ${describeFailure(report.exit)}`}` };
-    case 'worker-crashed':
-      return { level: 'error', text: `${label(report, pidOf)} ${describeFailure(report.failure)}` };
     case 'restart-scheduled':
       return warn(`next start in ${duration(report.delayMs)}: ${plural(report.missing, 'worker')} missing`);
     case 'crash-loop':
-      return { level: 'error', text: `crash loop: ${report.restarts} crashes of generation ${report.generation} within ${duration(report.windowMs)}; a reload with mended code starts at once` };
+      return {
+        level: 'error',
+        text: `crash loop: ${report.restarts} crashes of generation ${report.generation} within ${duration(report.windowMs)}; a reload with mended code starts at once`,
+      };
     case 'generation-cut':
       return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);
     case 'reload-started':
@@ -51,13 +36,47 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
     case 'reload-probation':
       return info(`generation ${report.generation} is on probation for ${duration(report.probationMs)}`);
     case 'reload-committed':
-      return report.previous === 0 ? info(`generation ${report.generation} serves`) : info(`generation ${report.generation} serves, generation ${report.previous} drains`);
+      return report.previous === 0
+        ? info(`generation ${report.generation} serves`)
+        : info(`generation ${report.generation} serves, generation ${report.previous} drains`);
     case 'reload-finished':
       return describeOutcome(report, pidOf);
     case 'stopping':
       return info(`stopping (${report.by}): ${plural(report.workers, 'worker')}`);
     case 'stopping-at-once':
       return warn(`stopping at once (${report.by})`);
+  }
+}
+
+function describeWorker(report: WorkerReport, who: string): Line {
+  switch (report.type) {
+    case 'worker-spawning':
+      return info(`${who} starts`);
+    case 'worker-ready':
+      return info(`${who} is ready after ${duration(report.afterMs)}`);
+    case 'worker-serving':
+      return info(`${who} serves`);
+    case 'worker-draining':
+      return info(`${who} drains${report.byItself ? ' of its own accord' : ''}`);
+    case 'worker-drained': {
+      const cut = total(report.cut) > 0;
+      const closed = total(report.closed) > 0 ? `, ended: ${counts(report.closed)}` : '';
+      return {
+        level: cut ? 'warn' : 'info',
+        text: `${who} is drained after ${duration(report.afterMs)}${closed}${cut ? `, cut: ${counts(report.cut)}` : ''}`,
+      };
+    }
+    case 'worker-overran':
+      return warn(`${who} did not end in time: ${report.signal}`);
+    case 'worker-unfit':
+      return warn(`${who} ${describeFailure(report.failure)}`);
+    case 'worker-stopped':
+      return {
+        level: isClean(report.exit) ? 'info' : 'warn',
+        text: `${who} has ended${isClean(report.exit) ? '' : `: ${describeFailure(report.exit)}`}`,
+      };
+    case 'worker-crashed':
+      return { level: 'error', text: `${who} ${describeFailure(report.failure)}` };
   }
 }
 
@@ -82,7 +101,9 @@ export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
 export function describeFailure(failure: Failure): string {
   switch (failure.reason) {
     case 'exit':
-      return failure.error ? `exited with code ${failure.code}: ${headline(failure.error)}` : `exited with code ${failure.code}${failure.code === 0 ? ' without being asked to' : ''}`;
+      return failure.error
+        ? `exited with code ${failure.code}: ${headline(failure.error)}`
+        : `exited with code ${failure.code}${failure.code === 0 ? ' without being asked to' : ''}`;
     case 'signal':
       return failure.error ? `was killed by ${failure.signal}: ${headline(failure.error)}` : `was killed by ${failure.signal}`;
     case 'ready-timeout':
@@ -109,6 +130,10 @@ export function duration(ms: number): string {
   if (minutes < 120) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+function isAboutWorker(report: Report): report is WorkerReport {
+  return report.type.startsWith('worker-');
 }
 
 function label({ worker, generation }: { worker: number; generation: number }, pidOf: PidOf): string {

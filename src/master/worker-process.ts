@@ -70,7 +70,8 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
     if (!hasEnded) listener.onMessage(message);
   });
   child.on('message', (message) => {
-    if (message === 'ready') listener.onMessage({ type: 'ready' }); // how a program tells PM2
+    if (message === 'ready')
+      listener.onMessage({ type: 'ready' }); // how a program tells PM2
     else listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
   });
   child.once('disconnect', () => listener.onDisconnect());

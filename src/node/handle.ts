@@ -75,7 +75,10 @@ export function failListen(server: net.Server, errno: number, where: { address: 
 }
 
 /** Lets Node bind by itself, as if there were no supervisor. */
-export function listenPrivately(server: net.Server, query: { address: string | null; port: number; addressType: number; backlog: number; fd: unknown; flags: number }): void {
+export function listenPrivately(
+  server: net.Server,
+  query: { address: string | null; port: number; addressType: number; backlog: number; fd: unknown; flags: number },
+): void {
   const { address, port, addressType, backlog, fd, flags } = query;
   (server as unknown as InternalServer)._listen2(address, port, addressType, backlog, fd as undefined, flags);
 }
@@ -97,5 +100,10 @@ function standIn(handle: ListenHandle): ListenHandle {
   const name: SocketName = {};
   const errno = handle.getsockname?.(name) ?? 0;
   const nothing = { listen: () => 0, close: (callback?: () => void) => void (callback && process.nextTick(callback)), ref() {}, unref() {} };
-  return handle.getsockname ? { ...nothing, getsockname: (into) => (Object.assign(into, name), errno) } : nothing;
+  if (!handle.getsockname) return nothing;
+  const getsockname = (into: SocketName) => {
+    Object.assign(into, name);
+    return errno;
+  };
+  return { ...nothing, getsockname };
 }

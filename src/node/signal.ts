@@ -18,7 +18,10 @@ export function interceptSignal(signal: NodeJS.Signals, take: () => void): () =>
     take();
     return true;
   } as typeof process.emit;
-  const restore = () => (isInherited ? Reflect.deleteProperty(process, 'emit') : (process.emit = emit));
+  const restore = () => {
+    if (isInherited) Reflect.deleteProperty(process, 'emit');
+    else process.emit = emit;
+  };
   process.emit = intercepted;
   // Node asks the kernel for a signal only while somebody listens to it
   const listen = () => {};

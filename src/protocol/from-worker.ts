@@ -6,7 +6,10 @@ const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
 const counts = v.record(label, v.pipe(whole, v.minValue(0)));
 const TEXT_LIMIT = 64 * 1024;
-const longText = v.pipe(v.string(), v.transform((text) => text.slice(0, TEXT_LIMIT)));
+const longText = v.pipe(
+  v.string(),
+  v.transform((text) => text.slice(0, TEXT_LIMIT)),
+);
 
 const error = v.object({
   name: longText,

@@ -77,7 +77,14 @@ export function capture(ask: (id: number, query: ListenQuery) => void): Capture 
 export function refuseInThread(): void {
   answerListens((server, query) => {
     const { port, addressType } = query;
-    if (port === 0 || port === null) return listenPrivately(server, { ...query, port: port as number, addressType: addressType as number, backlog: query.backlog ?? 0, flags: query.flags ?? 0 });
+    if (port === 0 || port === null)
+      return listenPrivately(server, {
+        ...query,
+        port: port as number,
+        addressType: addressType as number,
+        backlog: query.backlog ?? 0,
+        flags: query.flags ?? 0,
+      });
     const where = port === -1 ? query.address : `${query.address ?? '*'}:${port}`;
     const message = `cannot listen on ${where} in a worker thread: graceful-super hands listeners to the main thread only; listen there, or with { exclusive: true } if the address may be free during a reload`;
     process.nextTick(() => server.emit('error', Object.assign(new Error(message), { code: 'ERR_LISTEN_IN_THREAD', syscall: 'listen' })));

@@ -3,17 +3,26 @@
  * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
  * left to do.
  */
+import { getSystemErrorName } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import { toReport } from '../errors.ts';
 import { onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
+import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
-import { capture, refuseInThread } from './capture.ts';
-import { prepareDrain } from './drain.ts';
+import { type Capture, capture, refuseInThread } from './capture.ts';
+import { type Drain, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { publishRuntime } from './runtime.ts';
-import { watchServers } from './servers.ts';
+import { type Servers, watchServers } from './servers.ts';
+
+interface Parts {
+  readonly tell: (message: FromWorker) => void;
+  readonly captured: Capture;
+  readonly drain: Drain;
+  readonly servers: Servers;
+}
 
 const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
@@ -49,26 +58,8 @@ function supervise({ worker, generation, waitReady, times, listeners }: WorkerId
   };
   onHidden(process, (body, handle) => {
     const message = body as ToWorker;
-    switch (message.type) {
-      case 'listener':
-        captured.onReply(message, handle);
-        if (!captured.isWaiting) process.channel?.unref();
-        return;
-      case 'admit': {
-        const errno = captured.admit();
-        process.channel?.unref();
-        return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen failed with errno ${errno}`)) });
-      }
-      case 'drain':
-        return drain.begin(message.times);
-      case 'hurry':
-        return drain.hurry();
-      case 'count-connections':
-        return tell({ type: 'connections', id: message.id, count: servers.count() });
-      case 'files':
-        files = message.files;
-        return;
-    }
+    if (message.type === 'files') files = message.files;
+    else obey(message, handle, { tell, captured, drain, servers });
   });
   process.once('disconnect', () => {
     // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
@@ -81,6 +72,27 @@ function supervise({ worker, generation, waitReady, times, listeners }: WorkerId
   presentAsClusterWorker(worker, () => drain.begin(times));
   publishRuntime({ generation, ready: () => tell({ type: 'ready' }), onDrain: (hook) => drain.addHook(hook), listener: (name) => listeners[name] });
   process.channel?.unref();
+}
+
+/** Does what the master says. */
+function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: ListenHandle | undefined, { tell, captured, drain, servers }: Parts): void {
+  switch (message.type) {
+    case 'listener':
+      captured.onReply(message, handle);
+      if (!captured.isWaiting) process.channel?.unref();
+      return;
+    case 'admit': {
+      const errno = captured.admit();
+      process.channel?.unref();
+      return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
+    }
+    case 'drain':
+      return drain.begin(message.times);
+    case 'hurry':
+      return drain.hurry();
+    case 'count-connections':
+      return tell({ type: 'connections', id: message.id, count: servers.count() });
+  }
 }
 
 /** A dying master's channels close a moment before its children get another parent. */
