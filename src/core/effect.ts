@@ -25,7 +25,7 @@ interface AboutWorker {
 
 /** What is worth telling an operator; one log line each, and a line of the answer to `reload`. */
 export type Report =
-  | (AboutWorker & { readonly type: 'worker-spawning' })
+  | (AboutWorker & { readonly type: 'worker-spawned' })
   | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
   | (AboutWorker & { readonly type: 'worker-serving' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })

@@ -44,7 +44,7 @@ const KILL_AGAIN_MS = 1000;
 /** A new worker. */
 export function spawn(id: number, generation: number, now: number, policy: Policy): WorkerStep {
   const worker: Starting = { phase: 'starting', id, generation, spawnedAt: now, listening: false, deadline: now + policy.readyTimeoutMs };
-  return [worker, report(worker, { type: 'worker-spawning' }), { type: 'spawn', worker: id, generation }];
+  return [worker, { type: 'spawn', worker: id, generation }, report(worker, { type: 'worker-spawned' })];
 }
 
 /** The worker after an event; whatever comes late or twice changes nothing. */

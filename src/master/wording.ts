@@ -50,7 +50,7 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
 
 function describeWorker(report: WorkerReport, who: string): Line {
   switch (report.type) {
-    case 'worker-spawning':
+    case 'worker-spawned':
       return info(`${who} starts`);
     case 'worker-ready':
       return info(`${who} is ready after ${duration(report.afterMs)}`);
