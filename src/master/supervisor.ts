@@ -189,8 +189,13 @@ class Supervisor {
   #announce(): void {
     const listening = this.#listeners.describe().map(({ address }) => address);
     const where = listening.length === 0 ? 'without a listener' : `listening on ${listening.join(', ')}`;
-    const { name, pidFile } = this.#options.config;
+    const { name } = this.#options.config;
+    this.#writePidFile();
     this.#log.write('master-ready', { level: 'info', text: `master "${name}", pid ${process.pid}, ${where}` }, { name, pid: process.pid, listening });
+  }
+
+  #writePidFile(): void {
+    const { pidFile } = this.#options.config;
     if (pidFile === undefined) return;
     try {
       this.#pidFile = writePidFile(pidFile);

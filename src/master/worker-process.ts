@@ -74,7 +74,10 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
       listener.onMessage({ type: 'ready' }); // how a program tells PM2
     else listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
   });
-  child.once('disconnect', () => listener.onDisconnect());
+  child.once('disconnect', () => {
+    // a channel mostly closes because its process ends, which tells more
+    setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
+  });
   child.once('error', (error) => {
     if (child.pid === undefined) end({ reason: 'spawn-failed', error: toReport(error) });
   });

@@ -89,7 +89,7 @@ export class Rig implements AsyncDisposable {
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
     const path = script.startsWith('/') || script.startsWith('.') ? script : fixture(script);
-    const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', '--log-level', 'debug', ...flags];
+    const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
     this.child = spawn(process.execPath, args.length > 0 ? [...all, '--', ...args] : all, {
       cwd,
       env: { ...process.env, PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
@@ -305,7 +305,8 @@ export function temporaryFolder(): { readonly path: string; [Symbol.dispose](): 
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-function pidsMarked(mark: string): number[] {
+/** Living processes that carry a text in their environment. */
+export function pidsMarked(mark: string): number[] {
   return readdirSync('/proc').flatMap((entry) => {
     if (!/^\d+$/.test(entry)) return [];
     try {

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ask, descriptors, poll, type Rig, residentMemory, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+test('Nothing is left behind: kill -9 of a worker that is starting', async () => {
+  using folder = temporaryFolder();
+  await using rig = await startMaster({ script: 'waits-for-file.cjs', env: { GATE: join(folder.path, 'gate') }, waitReady: false });
+  const { pid } = await rig.until('worker-spawned');
+  process.kill(pid as number, 'SIGKILL');
+  const { code } = await rig.finished;
+  assert.equal(code, 40);
+  assert.match(rig.stderr, /was killed by SIGKILL/);
+});
+
+test('Nothing is left behind: kill -9 of a worker that serves, and of one that drains', async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs' });
+  const [first] = await rig.pids();
+  rig.forget();
+  process.kill(first as number, 'SIGKILL');
+  await rig.until('worker-serving');
+  const [second] = await rig.pids();
+  const slow = ask(`${rig.url()}/?wait=60000`).catch((error: NodeJS.ErrnoException) => error.code);
+  await rig.hup();
+  assert.deepEqual(await rig.pids('draining'), [second]);
+  process.kill(second as number, 'SIGKILL');
+  assert.equal(await slow, 'ECONNRESET', 'only what the killed process owned is lost');
+  await rig.until('worker-stopped', ({ pid }) => pid === second);
+  assert.equal((await rig.pids()).length, 1);
+});
+
+test('Nothing is left behind: kill -9 of the master; what is being served is finished, and the port is free for the next', async () => {
+  using folder = temporaryFolder();
+  const pidFile = join(folder.path, 'master.pid');
+  const socket = join(folder.path, 'app.sock');
+  const flags = ['--pid-file', pidFile, '--listen', `unix:${socket}`, '--workers', '2'];
+  await using rig = await startMaster({ script: 'http-echo.cjs', flags });
+  assert.ok(existsSync(pidFile) && existsSync(socket));
+  const port = rig
+    .addresses()
+    .find((address) => address.startsWith('127.'))
+    ?.split(':')[1];
+  const slow = ask(`http://127.0.0.1:${port}/?wait=700`);
+  await ask(`http://127.0.0.1:${port}/`);
+  rig.signal('SIGKILL');
+  assert.equal((await slow).status, 200);
+  await rig.gone();
+  assert.deepEqual(readdirSync(rig.runtimeDir), []);
+  assert.deepEqual(readdirSync(folder.path), [], 'neither the pid file nor the socket is left');
+  await using next = await startMaster({ script: 'http-echo.cjs', env: { PORT: String(port) } });
+  assert.equal((await ask(next.url())).status, 200);
+});
+
+test('Nothing is left behind: kill -9 of the master while its first worker is still starting', async () => {
+  using folder = temporaryFolder();
+  await using rig = await startMaster({ script: 'waits-for-file.cjs', env: { GATE: join(folder.path, 'gate') }, waitReady: false });
+  await rig.waitFor(() => (rig.stdout.includes('waiting') ? true : undefined), 'the worker');
+  rig.signal('SIGKILL');
+  await rig.gone();
+});
+
+test('Nothing is left behind: 200 reloads, and neither descriptors nor listeners nor memory of the master grow', async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs' });
+  const reloads = async (count: number) => {
+    for (let index = 0; index < count; index++) assert.equal(await reload(rig), true);
+    await poll(
+      async () => (await rig.status()).workers.length === 1,
+      () => 'old generations are still there',
+    );
+  };
+  await reloads(20);
+  const [descriptorsBefore, memoryBefore] = [descriptors(rig.pid), residentMemory(rig.pid)];
+  await reloads(180);
+  const { generation, listeners } = await rig.status();
+  assert.equal(generation, 201);
+  assert.equal(listeners.length, 1);
+  await poll(
+    () => descriptors(rig.pid).length <= descriptorsBefore.length,
+    () => `descriptors: ${descriptorsBefore} → ${descriptors(rig.pid)}`,
+  );
+  const grown = residentMemory(rig.pid) - memoryBefore;
+  assert.ok(grown < 16 * 1024 * 1024, `the master grew by ${grown} bytes in 180 reloads`);
+  assert.equal(rig.processes().length, 2, 'the master and one worker');
+});
+
+/** Reloads over the control socket. */
+function reload(rig: Rig): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath: join(rig.runtimeDir, `${rig.name}.sock`), method: 'POST', path: '/reload', agent: false }, async (response) => {
+      let text = '';
+      for await (const chunk of response) text += chunk;
+      resolve((JSON.parse(text.trim().split('\n').at(-1) ?? '') as { isCommitted: boolean }).isCommitted);
+    });
+    sent.once('error', reject);
+    sent.end();
+  });
+}

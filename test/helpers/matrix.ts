@@ -1,0 +1,33 @@
+/**
+ * Runs the suite on other Node versions. Their binaries come from npm (the package `node` ships them) and are kept in a
+ * cache outside the repository. `npm run test:matrix -- 24` runs on one of them alone.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26'];
+const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'graceful-super-test');
+const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) => readdirSync(folder).filter((file) => file.endsWith('.test.ts')).map((file) => join(folder, file)));
+
+for (const version of versions) {
+  const node = install(version);
+  console.log(`\n--- Node ${version} (${node})`);
+  const { status } = spawnSync(node, ['--import', 'tsx', '--test', '--test-concurrency=2', '--test-reporter=spec', ...suites], { stdio: 'inherit' });
+  if (status === 0) continue;
+  console.error(`failed on Node ${version}`);
+  process.exit(1);
+}
+
+function install(version: string): string {
+  const folder = join(cache, `node-${version}`);
+  const node = join(folder, 'node_modules/node/bin/node');
+  if (existsSync(node)) return node;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
+  // its install script puts the binary of this platform in place
+  const { status } = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--foreground-scripts', `node@${version}`], { cwd: folder, stdio: 'inherit' });
+  if (status !== 0 || !existsSync(node)) throw new Error(`cannot install Node ${version} from npm into ${folder}`);
+  return node;
+}
