@@ -9,6 +9,9 @@ import { GracefulError, systemCode } from '../errors.ts';
 import { isAlive } from '../master/claim.ts';
 import type { ControlLine, Status } from '../protocol/control.ts';
 
+/** Until the answer begins; it may then go on for as long as a reload takes. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
 /** A running master. */
 export interface Master {
   readonly name: string;
@@ -18,7 +21,7 @@ export interface Master {
 /** The master that a command means: the named one, or the only one. @throws GracefulError `not-running`, `several-running` */
 export async function findMaster(argv: Readonly<Record<string, unknown>>): Promise<Master> {
   const folder = runtimeDirOf(argv);
-  const name = nameIn(argv) ?? process.env['GRACEFUL_SUPER_NAME'];
+  const name = nameIn(argv);
   const running = await findMasters(folder);
   const names = running.map((master) => master.name).join(', ');
   if (name !== undefined) {
@@ -50,10 +53,9 @@ export function runtimeDirOf(argv: Readonly<Record<string, unknown>>): string {
   return given === undefined ? defaultRuntimeDir(process.env, tmpdir()) : resolve(given);
 }
 
-/** True when the command named a master. */
+/** The master that the command, or the environment, names. */
 export function nameIn(argv: Readonly<Record<string, unknown>>): string | undefined {
-  const name = argv['name'];
-  return Array.isArray(name) ? (name.at(-1) as string) : (name as string | undefined);
+  return (argv['name'] as string | undefined) ?? process.env['GRACEFUL_SUPER_NAME'];
 }
 
 /** `GET /status` */
@@ -86,14 +88,23 @@ export async function post(
 function send({ name, socketPath }: Master, method: string, path: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const sent = request({ socketPath, method, path, agent: false }, (response) => {
+      clearTimeout(timer);
       if (response.statusCode === 200) return resolve(response);
       response.resume();
       reject(
-        new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, { hint: 'is it of the same version?' }),
+        new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, {
+          hint: 'is it of the same version?',
+        }),
       );
     });
+    const timer = setTimeout(() => sent.destroy(new Error('it does not answer')), ANSWER_TIMEOUT_MS);
     sent.once('error', (cause) =>
-      reject(new GracefulError('control-failed', `cannot speak to master "${name}" on ${socketPath}: ${cause.message}`, { cause })),
+      reject(
+        new GracefulError('control-failed', `cannot speak to master "${name}" on ${socketPath}: ${cause.message}`, {
+          hint: 'graceful-super status lists those that answer',
+          cause,
+        }),
+      ),
     );
     sent.end();
   });

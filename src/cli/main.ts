@@ -17,6 +17,7 @@ export async function main(args: readonly string[]): Promise<void> {
     const argv = await describeCommands(args, (load) => async () => {
       command = await load();
     }).parse();
+    refuseDoubles(argv);
     process.exitCode = command === undefined ? 0 : await command(argv);
   } catch (error) {
     process.stderr.write(`graceful-super: ${describeError(error)}\n`);
@@ -56,6 +57,7 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
       'parse-positional-numbers': false,
     })
     .demandCommand(1, 1, 'no command', 'one command at a time')
+    .strictCommands()
     .strict()
     .version(version)
     .help()
@@ -63,8 +65,16 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
     .exitProcess(false)
     .wrap(100)
     .fail((message, error) => {
-      throw error ?? new GracefulError('usage', message, { hint: 'graceful-super --help' });
+      if (error !== undefined && error.name !== 'YError') throw error;
+      throw new GracefulError('usage', message ?? error.message, { hint: 'graceful-super --help' });
     });
+}
+
+/** What may stand once stands once: the last of two would win silently, or the first. */
+function refuseDoubles(argv: Readonly<Record<string, unknown>>): void {
+  const lists = ['_', '--', 'args', ...Object.keys(options).filter((name) => options[name]?.kind.endsWith('list'))].map((name) => flagName(name));
+  const twice = Object.keys(argv).find((key) => Array.isArray(argv[key]) && !lists.includes(flagName(key)));
+  if (twice !== undefined) throw new GracefulError('usage', `${flagName(twice)} is given more than once`, { hint: 'graceful-super --help' });
 }
 
 async function loadStart(): Promise<Command> {

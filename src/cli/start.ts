@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { type ConfigSources, defaultRuntimeDir, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
 import { GracefulError } from '../errors.ts';
-import { unresolvedNode } from '../master/release.ts';
+import { checkPidFile } from '../master/pid-file.ts';
+import { resolveLaunch, unresolvedNode } from '../master/release.ts';
 import { supervise } from '../master/supervisor.ts';
 
 /** Runs until the master ends. @returns its exit code */
@@ -24,6 +25,9 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   const config = await loadConfig(sources);
   const node = unresolvedNode(process.argv0, process.execPath, env, folder);
   const runtimeDir = config.runtimeDir ?? defaultRuntimeDir(env, tmpdir());
+  // found out here, it is told plainly and nothing has begun
+  await resolveLaunch(config, { env, node });
+  if (config.pidFile !== undefined) checkPidFile(config.pidFile);
   return supervise({ config, runtimeDir, version, origin: { env, node }, loadConfig: () => loadConfig(sources) });
 }
 

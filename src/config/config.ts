@@ -30,7 +30,7 @@ interface Values {
   readonly restartLimit: number;
   readonly restartWindow: number;
   readonly cwd?: string;
-  readonly envFile: readonly string[];
+  readonly environmentFile: readonly string[];
   /** Node binary as configured: a path or a name to look up in PATH; undefined: the one that runs the master. */
   readonly node?: string;
   readonly nodeArg: readonly string[];

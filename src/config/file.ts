@@ -13,12 +13,13 @@ const value = await (typeof exported === 'function' ? exported() : exported);
 process.stdout.write('\\n' + JSON.stringify(value ?? null));
 `;
 const EVALUATE_TIMEOUT_MS = 10_000;
+const HINT = 'a configuration file is JSON, or exports an object by default: { "workers": 4 }';
 
 /** The object that the file holds (JSON) or exports by default (JS, MJS, CJS; a function is called). @throws GracefulError `config-unreadable` */
 export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
   const value = extname(path) === '.json' ? await readJson(path) : await evaluate(path);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new GracefulError('config-unreadable', `cannot use configuration file ${path}: expected an object, got ${JSON.stringify(value)}`);
+  throw new GracefulError('config-unreadable', `cannot use configuration file ${path}: expected an object, got ${JSON.stringify(value)}`, { hint: HINT });
 }
 
 async function readJson(path: string): Promise<unknown> {
@@ -40,8 +41,15 @@ async function evaluate(path: string): Promise<unknown> {
   const args = ['--input-type=module', '--eval', EVALUATE, pathToFileURL(path).href];
   const result = await execa(process.execPath, args, { timeout: EVALUATE_TIMEOUT_MS, reject: false, stdin: 'ignore' });
   if (result.timedOut) throw unreadable(path, `it did not end within ${EVALUATE_TIMEOUT_MS / 1000} s`, undefined);
-  if (result.failed) throw unreadable(path, `it threw:\n${result.stderr}`, result);
+  if (result.failed) throw unreadable(path, whyItThrew(result.stderr), result);
   return JSON.parse(result.stdout.slice(result.stdout.lastIndexOf('\n') + 1));
+}
+
+/** Node's account of an uncaught error: where, in the first line; what, in the first line that names an error. */
+function whyItThrew(stderr: string): string {
+  const place = /^(\S+:\d+)$/m.exec(stderr)?.[1];
+  const error = /^(?:Uncaught )?(?:\w*Error\b.*|Error \[.*|Uncaught .*)$/m.exec(stderr)?.[0] ?? stderr.trim().split('\n').at(-1);
+  return `${error}${place === undefined ? '' : ` (${place})`}`;
 }
 
 function reasonOf(error: unknown): string {
@@ -50,5 +58,5 @@ function reasonOf(error: unknown): string {
 }
 
 function unreadable(path: string, reason: string, cause: unknown): GracefulError {
-  return new GracefulError('config-unreadable', `cannot read configuration file ${path}: ${reason}`, { cause });
+  return new GracefulError('config-unreadable', `cannot read configuration file ${path}: ${reason}`, { hint: HINT, cause });
 }

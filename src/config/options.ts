@@ -46,7 +46,8 @@ export const options: Readonly<Record<string, Option>> = {
   restartLimit: option(whole(1, 1000), 5, 'Restarts of a worker in the window that make a crash loop', { value: 'N' }),
   restartWindow: option(duration(1), '1m', 'The window of --restart-limit', { value: 'TIME' }),
   cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
-  envFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),
+  // not --env-file: Node takes that for its own wherever it stands (20 to 26), and ends with 9 before anything runs if the file is missing
+  environmentFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),
   node: option(text(), undefined, 'Node binary for the program (default: the one that runs this)', { value: 'FILE' }),
   nodeArg: option(list(text()), [], 'Option for Node itself, such as --enable-source-maps', { kind: 'list', value: 'ARG' }),
   pidFile: option(text(), undefined, "File for the master's pid, written when ready", { kind: 'path', value: 'FILE' }),

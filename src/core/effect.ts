@@ -11,6 +11,8 @@ export type Effect =
   | { readonly type: 'signal'; readonly worker: number; readonly signal: 'SIGTERM' | 'SIGKILL' }
   /** Close listeners that only generations outside this list asked for. */
   | { readonly type: 'prune-listeners'; readonly generations: readonly number[] }
+  /** Stopping, and no worker accepts any more: whoever connects now is refused rather than left waiting. */
+  | { readonly type: 'close-listeners' }
   /** Everything is gone: end the master. `failure`: the first start failed; `forced`: it was stopped at once. */
   | { readonly type: 'exit'; readonly failure: Failure | null; readonly forced: boolean }
   | { readonly type: 'report'; readonly report: Report };

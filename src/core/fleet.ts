@@ -1,7 +1,7 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; then the rules look at the fleet as it is, whatever happened, in this order:
- * reload → stop → crashes → the dead → missing workers → too many draining → queued requests → the end.
+ * reload → stop → crashes → the dead → listeners → missing workers → too many draining → queued requests → the end.
  */
 import { afterCrash, calm } from './backoff.ts';
 import type { Effect, Outcome } from './effect.ts';
@@ -15,7 +15,7 @@ export type { Fleet, FleetStep } from './state.ts';
 
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
-const rules: readonly Rule[] = [reloadRule, stopRule, crashRule, buryRule, wantedRule, capRule, queueRule, endRule];
+const rules: readonly Rule[] = [reloadRule, stopRule, crashRule, buryRule, closeRule, wantedRule, capRule, queueRule, endRule];
 
 /** A fleet without workers; the first `reload-requested` starts it. */
 export function emptyFleet(policy: Policy): Fleet {
@@ -23,6 +23,7 @@ export function emptyFleet(policy: Policy): Fleet {
     phase: 'running',
     failure: null,
     isForced: false,
+    isClosed: false,
     policy,
     generation: 0,
     nextGeneration: 1,
@@ -121,6 +122,12 @@ function crashRule(fleet: Fleet, now: number): FleetStep {
 function buryRule(fleet: Fleet): FleetStep {
   const workers = fleet.workers.filter((worker) => !isGone(worker));
   return [workers.length === fleet.workers.length ? fleet : { ...fleet, workers }];
+}
+
+/** A socket that nobody will serve any more must not go on queueing connections. */
+function closeRule(fleet: Fleet): FleetStep {
+  const mayAccept = fleet.workers.some((worker) => worker.phase === 'draining' && !worker.withdrew);
+  return fleet.phase !== 'stopping' || fleet.isClosed || mayAccept ? [fleet] : [{ ...fleet, isClosed: true }, { type: 'close-listeners' }];
 }
 
 /** The committed generation has as many workers as wanted, and each that is ready may accept. */

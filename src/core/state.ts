@@ -11,6 +11,8 @@ export interface Fleet {
   /** Why the first start failed; it is the reason of the end. */
   readonly failure: Failure | null;
   readonly isForced: boolean;
+  /** Stopping has come so far that nobody is to connect any more. */
+  readonly isClosed: boolean;
   readonly policy: Policy;
   /** The committed generation; 0: none yet. */
   readonly generation: number;

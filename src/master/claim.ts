@@ -87,7 +87,10 @@ function unwritable(folder: string, error: unknown): GracefulError {
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ path }, resolve);
+    server.listen({ path }, () => {
+      server.on('error', () => {}); // EMFILE at an accept: who asked hears nothing, the master goes on
+      resolve();
+    });
   });
 }
 

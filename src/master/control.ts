@@ -13,12 +13,12 @@ export interface Control {
 
 /** Answers requests from now on. */
 export function serveControl(server: Server, control: Control): void {
-  server.on('request', (request, response) => void answer(control, request, response));
+  server.on('request', (request, response) => void answer(control, request, response).catch((error) => fail(response, 500, String(error))));
 }
 
 async function answer(control: Control, request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
-  const { pathname } = new URL(request.url ?? '/', 'http://control');
+  const [pathname = ''] = (request.url ?? '').split('?');
   const allowed: Record<string, string> = { '/status': 'GET', '/reload': 'POST', '/stop': 'POST' };
   const method = allowed[pathname];
   if (method === undefined) return fail(response, 404, `no such path: ${pathname}; there are ${Object.keys(allowed).join(', ')}`);
@@ -36,6 +36,7 @@ async function answer(control: Control, request: IncomingMessage, response: Serv
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  if (response.headersSent) return void response.end();
   response.writeHead(status, { 'Content-Type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
 }
 

@@ -1,7 +1,18 @@
 /** The pid file: complete from its first moment on, there only while the master is ready. */
-import { renameSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { GracefulError } from '../errors.ts';
 import { type OwnedFile, rememberFile } from '../owned-file.ts';
+
+/** Finds out before the start what could not be written after it. @throws GracefulError `pid-file-unwritable` */
+export function checkPidFile(path: string): void {
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw unwritable(path, new Error('it is a directory'));
+}
 
 /** Writes the master's pid. @throws GracefulError `pid-file-unwritable` */
 export function writePidFile(path: string): OwnedFile {
@@ -11,7 +22,11 @@ export function writePidFile(path: string): OwnedFile {
     renameSync(draft, path);
     return rememberFile(path);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GracefulError('pid-file-unwritable', `cannot write pid file ${path}: ${reason}`, { hint: 'pass another --pid-file', cause });
+    throw unwritable(path, cause);
   }
+}
+
+function unwritable(path: string, cause: unknown): GracefulError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new GracefulError('pid-file-unwritable', `cannot write pid file ${path}: ${reason}`, { hint: 'pass another --pid-file', cause });
 }

@@ -31,7 +31,7 @@ export interface Origin {
 export async function resolveLaunch(config: Config, origin: Origin): Promise<Launch> {
   const script = resolveScript(config.script);
   const cwd = resolveFolder(config.cwd);
-  const env = { ...cleaned(origin.env), ...readEnvFiles(config.envFile), ...config.env, PWD: cwd };
+  const env = { ...cleaned(origin.env), ...readEnvFiles(config.environmentFile), ...config.env, PWD: cwd };
   const node = await resolveNode(config.node ?? origin.node, origin.env);
   return { script, args: config.args, node, nodeArgs: config.nodeArg, cwd, env };
 }
@@ -49,7 +49,7 @@ export function unresolvedNode(argv0: string, execPath: string, env: Readonly<No
 
 function resolveScript(script: string): string {
   const stats = statOrThrow(script, (reason, cause) => {
-    if (systemCode(cause) === 'EACCES') return new GracefulError('script-unreadable', `cannot start ${script}: ${reason}`, { cause });
+    if (systemCode(cause) === 'EACCES') return unreadable(script, cause);
     return new GracefulError('script-not-found', `cannot start ${script}: ${reason}`, { hint: 'the path of the script comes after "start"', cause });
   });
   if (stats.isDirectory())
@@ -57,12 +57,16 @@ function resolveScript(script: string): string {
   try {
     accessSync(script, constants.R_OK);
   } catch (cause) {
-    throw new GracefulError('script-unreadable', `cannot start ${script}: permission denied`, {
-      hint: 'the user that runs the master must be able to read it',
-      cause,
-    });
+    throw unreadable(script, cause);
   }
   return realpathSync(script);
+}
+
+function unreadable(script: string, cause: unknown): GracefulError {
+  return new GracefulError('script-unreadable', `cannot start ${script}: permission denied`, {
+    hint: 'the user that runs the master must be able to read it',
+    cause,
+  });
 }
 
 function resolveFolder(folder: string): string {
@@ -91,7 +95,9 @@ function readEnvFile(file: string): NodeJS.Dict<string> {
   try {
     return parseEnv(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new GracefulError('env-file-unreadable', `cannot read environment file ${file}: ${systemCode(cause) === 'ENOENT' ? 'no such file' : String(cause)}`, {
+    const reasons: Record<string, string> = { ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
+    throw new GracefulError('env-file-unreadable', `cannot read environment file ${file}: ${reasons[systemCode(cause) ?? ''] ?? String(cause)}`, {
+      hint: 'pass another --environment-file',
       cause,
     });
   }
@@ -122,8 +128,9 @@ async function checkVersion(path: string): Promise<void> {
   const result = await execa(path, ['--print', 'process.versions.node'], { reject: false, timeout: 10_000, stdin: 'ignore' });
   const [major = 0, minor = 0] = result.failed ? [] : result.stdout.split('.').map(Number);
   const [oldestMajor, oldestMinor] = OLDEST_NODE;
+  const reasons: Record<string, string> = { EACCES: 'permission denied', ENOEXEC: 'it is no program' };
   if (!(major > oldestMajor || (major === oldestMajor && minor >= oldestMinor))) {
-    const found = result.failed ? (result.shortMessage ?? 'it does not run') : `it is Node ${result.stdout}`;
+    const found = result.failed ? (reasons[result.code ?? ''] ?? 'it does not run') : `it is Node ${result.stdout}`;
     throw new GracefulError('node-unusable', `cannot use Node binary ${path}: ${found}`, { hint: `Node ${OLDEST_NODE.join('.')} or later is needed` });
   }
   usable.clear();

@@ -136,6 +136,8 @@ class Supervisor {
         return this.#crew.signal(effect.worker, effect.signal);
       case 'prune-listeners':
         return this.#prune(effect.generations);
+      case 'close-listeners':
+        return this.#listeners.close();
       case 'report':
         return this.#report(effect.report);
       case 'exit':

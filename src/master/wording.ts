@@ -91,7 +91,7 @@ export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
   const who = worker === null ? '' : `worker ${worker}${pid === undefined ? '' : ` (pid ${pid})`} `;
   const stack = stackOf(failure);
   const details = stack === undefined ? {} : { details: stack };
-  if (failure.reason === 'stopping') return { level: 'warn', text: 'reload abandoned: the master is stopping' };
+  if (failure.reason === 'stopping') return { level: 'warn', text: `${previous === 0 ? 'start' : 'reload'} abandoned: the master is stopping` };
   if (previous === 0) return { level: 'error', text: `start failed: ${who}${describeFailure(failure)}`, ...details };
   const still = serving === 0 ? 'no worker of it serves at the moment' : `${plural(serving, 'worker')} serving`;
   return { level: 'error', text: `reload failed, rolled back: ${who}${describeFailure(failure)}; generation ${previous} goes on (${still})`, ...details };

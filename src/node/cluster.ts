@@ -6,7 +6,9 @@
  * asking, programs bind by themselves: they work, and a reload fails with the port in use, the old generation serving on.
  */
 import cluster, { type Worker } from 'node:cluster';
+import dgram from 'node:dgram';
 import type { EventEmitter } from 'node:events';
+import { syncBuiltinESMExports } from 'node:module';
 import type net from 'node:net';
 import type { ListenHandle } from './handle.ts';
 
@@ -38,6 +40,8 @@ export function answerListens(ask: Ask): void {
   internal.isMaster = false;
   internal.isWorker = true;
   internal._getServer = ask;
+  syncBuiltinESMExports(); // for `import { isPrimary } from 'node:cluster'`
+  keepDatagramsPrivate();
 }
 
 /** Gives programs that use `cluster` themselves the worker they expect to be. */
@@ -45,6 +49,23 @@ export function presentAsClusterWorker(id: number, disconnect: () => void): void
   const worker = Object.create((cluster as unknown as { Worker: typeof Worker }).Worker.prototype) as EventEmitter & Record<string, unknown>;
   Object.assign(worker, { id, process, state: 'online', exitedAfterDisconnect: undefined, disconnect, kill: disconnect, destroy: disconnect });
   (cluster as { worker?: unknown }).worker = worker;
+}
+
+/** UDP sockets ask the same hook, but custody is for listeners alone: they are bound as without a supervisor. */
+function keepDatagramsPrivate(): void {
+  const { prototype } = dgram.Socket;
+  const bind = prototype.bind as (...args: unknown[]) => dgram.Socket;
+  prototype.bind = function (this: dgram.Socket, ...args: unknown[]) {
+    const [first, second] = args;
+    const isHandle = typeof first === 'object' && first !== null && 'recvStart' in first;
+    if (isHandle) return Reflect.apply(bind, this, args);
+    const named = typeof first === 'object' && first !== null ? first : { port: toPort(first), address: typeof second === 'string' ? second : undefined };
+    return Reflect.apply(bind, this, [{ ...named, exclusive: true }, ...args.slice(-1).filter((last) => typeof last === 'function')]);
+  } as typeof prototype.bind;
+}
+
+function toPort(first: unknown): unknown {
+  return typeof first === 'function' ? 0 : first;
 }
 
 /** What a TLS server shares with its siblings; undefined for others. */

@@ -30,7 +30,7 @@ interface Pending {
 export function capture(ask: (id: number, query: ListenQuery) => void): Capture {
   const pending = new Map<number, Pending>();
   const held: { readonly server: Server; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
-  const count = counter();
+  const places = placeKeeper();
   let isAdmitted = false;
   let lastId = 0;
   answerListens((server, query, answer) => {
@@ -40,16 +40,19 @@ export function capture(ask: (id: number, query: ListenQuery) => void): Capture 
       return;
     }
     const id = ++lastId;
+    const place = port === 0 ? places.take(`${query.address}:${addressType}`) : undefined;
+    if (place) server.once('close', place.leave);
     pending.set(id, {
       onReply(reply, handle) {
-        if (handle === undefined) return failListen(server, reply.errno, { ...reply, port });
+        if (handle === undefined) place?.leave();
+        if (handle === undefined) return failListen(server, reply.errno, { ...reply, address: query.address ?? reply.address, port });
         importServerData(server, reply.serverData);
         const listen = holdBack(handle, reply.backlog, isAdmitted || reply.isAdmitted);
         if (!isAdmitted && !reply.isAdmitted) held.push({ server, listen, reply, port });
         answer(0, handle);
       },
     });
-    ask(id, toQuery(server, query, count(`${query.address}:${addressType}`)));
+    ask(id, toQuery(server, query, place?.index ?? 0));
   });
   return {
     get isAsking() {
@@ -100,19 +103,24 @@ function toQuery(server: Server, query: ServerQuery, index: number): ListenQuery
     addressType: addressType ?? 4,
     flags: query.flags ?? 0,
     backlog: query.backlog || 0,
-    index: port === 0 ? index : 0,
+    index,
     readableAll: query.readableAll === true,
     writableAll: query.writableAll === true,
     serverData: exportServerData(server) ?? null,
   };
 }
 
-/** Counts from 0 for each key. */
-function counter(): (key: string) => number {
-  const counts = new Map<string, number>();
-  return (key) => {
-    const count = counts.get(key) ?? 0;
-    counts.set(key, count + 1);
-    return count;
+/** Gives each of several listens on port 0 the lowest number that no open server has: the first is 0 in every generation. */
+function placeKeeper(): { take(key: string): { readonly index: number; leave(): void } } {
+  const taken = new Map<string, Set<number>>();
+  return {
+    take(key) {
+      const places = taken.get(key) ?? new Set<number>();
+      taken.set(key, places);
+      let index = 0;
+      while (places.has(index)) index++;
+      places.add(index);
+      return { index, leave: () => void places.delete(index) };
+    },
   };
 }

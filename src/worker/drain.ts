@@ -9,7 +9,8 @@ import type { ConnectionCounts, DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
 import { closeSession } from './closing/http2.ts';
 import { lingerClose } from './closing/linger.ts';
-import { connectionsOf, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
+import { type Hooks, prepareHooks } from './hooks.ts';
+import { connectionsOf, findSilent, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
 
 const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
 const SWEEP_MS = 100;
@@ -35,7 +36,7 @@ export interface Drain {
 
 /** Prepares the drain. `end` is called when nothing is left to wait for. */
 export function prepareDrain(servers: Servers, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
-  const hooks: (() => unknown)[] = [];
+  const hooks = prepareHooks(account.onNotice);
   let hasBegun = false;
   let hurry = () => {};
   const hurried = new Promise<'hurried'>((resolve) => {
@@ -45,10 +46,7 @@ export function prepareDrain(servers: Servers, account: DrainAccount, end: (time
     get hasBegun() {
       return hasBegun;
     },
-    addHook(hook) {
-      if (hasBegun) queueMicrotask(hook);
-      else hooks.push(hook);
-    },
+    addHook: (hook) => hooks.add(hook),
     hurry,
     begin(times) {
       if (hasBegun) return;
@@ -65,22 +63,18 @@ function withdraw(servers: Servers): void {
   for (const server of servers.all.keys()) stopAccepting(server);
 }
 
-async function run(servers: Servers, hooks: readonly (() => unknown)[], times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
+async function run(servers: Servers, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
   const open = countByKind(servers);
-  let isDone = false;
-  const told = Promise.allSettled(hooks.map(async (hook) => hook())).then((results) => {
-    for (const result of results) if (result.status === 'rejected') account.onNotice(`onDrain hook failed: ${String(result.reason?.stack ?? result.reason)}`);
-    isDone = true;
-  });
+  hooks.runAll();
   const sweeper = sweep(servers, times);
-  const gone = told.then(() => whenEmpty(servers));
+  const gone = whenGone(servers, hooks);
   const timeout = deadline(times.drainTimeoutMs);
   const reason = await Promise.race([gone, hurried, timeout.passed]);
   timeout.clear();
   const cut = reason === 'gone' ? {} : countByKind(servers);
   if (reason !== 'gone') await cutAll(servers);
   sweeper.stop();
-  if (!isDone) account.onNotice('an onDrain hook had not ended at the drain timeout');
+  if (hooks.areRunning) account.onNotice('an onDrain hook had not ended at the drain timeout');
   account.onDrained(subtract(open, cut), cut);
 }
 
@@ -93,21 +87,24 @@ function sweep(servers: Servers, { idleGraceMs, drainTimeoutMs }: DrainTimes): {
   for (const server of hasHttp) settlePipelines(server as Server);
   const sweepOnce = () => {
     const now = performance.now();
+    const idle = new Set<Socket>();
     for (const watched of servers.all.values()) {
       for (const session of watched.sessions) closeSession(session);
+      for (const socket of findSilent(watched)) idle.add(socket);
       if (!isHttpServer(watched.server)) continue;
       const connections = connectionsOf(watched);
-      closeLongIdle(findIdle(watched, connections), idleSince, now, idleGraceMs);
+      for (const socket of findIdle(watched, connections)) idle.add(socket);
       closeSomeWebSockets(connections, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
     }
+    closeLongIdle(idle, idleSince, now, idleGraceMs);
   };
   const timer = setInterval(sweepOnce, SWEEP_MS); // also keeps the process alive until the drain's end
   sweepOnce();
   return { stop: () => clearInterval(timer) };
 }
 
-function closeLongIdle(idle: readonly Socket[], idleSince: Map<Socket, number>, now: number, idleGraceMs: number): void {
-  for (const socket of [...idleSince.keys()]) if (!idle.includes(socket)) idleSince.delete(socket);
+function closeLongIdle(idle: ReadonlySet<Socket>, idleSince: Map<Socket, number>, now: number, idleGraceMs: number): void {
+  for (const socket of [...idleSince.keys()]) if (!idle.has(socket)) idleSince.delete(socket);
   for (const socket of idle) {
     const since = idleSince.get(socket) ?? now;
     idleSince.set(socket, since);
@@ -126,6 +123,13 @@ function closeSomeWebSockets(connections: readonly Socket[], progress: number): 
 /** A number in [0, 1) that a connection keeps. */
 function shareOf(socket: Socket): number {
   return ((socket.remotePort ?? 0) * 0.618_033_988_749) % 1;
+}
+
+async function whenGone(servers: Servers, hooks: Hooks): Promise<'gone'> {
+  await hooks.settled();
+  await whenEmpty(servers);
+  await hooks.settled();
+  return 'gone';
 }
 
 function whenEmpty(servers: Servers): Promise<'gone'> {

@@ -44,7 +44,10 @@ function supervise({ worker, generation, waitReady, times, listeners }: WorkerId
       onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
       onNotice: (text) => tell({ type: 'notice', text }),
     },
-    (drainTimes) => ending.end(drainTimes),
+    (drainTimes) => {
+      process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
+      ending.end(drainTimes);
+    },
   );
   const ending = takeTerm((count) => (count === 1 ? drain.begin(times) : drain.hurry()));
   const captured = capture((id, query) => {

@@ -31,6 +31,7 @@ export interface Servers {
 
 /** Begins to watch; only servers that listen later are seen. */
 export function watchServers(): Servers {
+  const known = new WeakMap<Server, WatchedServer>();
   const all = new Map<Server, WatchedServer>();
   const servers: Servers = {
     all,
@@ -40,7 +41,10 @@ export function watchServers(): Servers {
   };
   diagnostics.subscribe('tracing:net.server.listen:asyncStart', (message) => {
     const { server } = message as { server: Server };
-    if (!all.has(server)) all.set(server, watch(server, servers));
+    const watched = known.get(server) ?? watch(server, servers);
+    if (!known.has(server)) server.on('close', () => all.delete(server)); // told after its last connection
+    known.set(server, watched);
+    all.set(server, watched);
   });
   diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => servers.onListening((message as { server: Server }).server));
   return servers;
@@ -49,6 +53,7 @@ export function watchServers(): Servers {
 /** Kind of a connection, for the account of a drain. */
 export function kindOf({ server, sessions }: WatchedServer, socket: Socket): string {
   if ((socket as TLSSocket).alpnProtocol === 'h2' || (sessions.size > 0 && !isHttp(socket))) return 'http2';
+  if (isRawBehindTls(server, socket)) return 'tls';
   if (!isHttpServer(server)) return (socket as TLSSocket).encrypted ? 'tls' : socket.remoteFamily === undefined ? 'unix' : 'tcp';
   if (isHttp(socket)) return 'http';
   return webSocketOf(socket) ? 'websocket' : 'upgraded';
@@ -66,11 +71,20 @@ export function isHttpServer(server: Server): server is Server & { closeIdleConn
   return 'closeIdleConnections' in server && typeof server.closeIdleConnections === 'function';
 }
 
+/** Connections to a TLS server on which no handshake has begun; no parser watches over them. */
+export function findSilent({ server, sockets }: WatchedServer): Socket[] {
+  return [...sockets].filter((socket) => isRawBehindTls(server, socket) && socket.bytesRead === 0);
+}
+
 /** The `ws` library keeps its WebSocket on the socket, under a symbol of that name. */
 export function webSocketOf(socket: Socket): { close(code: number, reason: string): void } | undefined {
   const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket');
   const found = symbol === undefined ? undefined : (socket as unknown as Record<symbol, unknown>)[symbol];
   return typeof found === 'object' && found !== null && 'close' in found ? (found as { close(code: number, reason: string): void }) : undefined;
+}
+
+function isRawBehindTls(server: Server, socket: Socket): boolean {
+  return 'setSecureContext' in server && !(socket as TLSSocket).encrypted;
 }
 
 function watch(server: Server, servers: Servers): WatchedServer {

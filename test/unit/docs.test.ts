@@ -23,5 +23,6 @@ test('docs/cli.md has every exit code', () => {
 
 test('The README speaks of every test of a promise', () => {
   const text = read('README.md');
-  for (const promise of ['No connection is refused', 'No request is lost', 'A reload is a transaction', 'Nothing is left behind']) assert.ok(text.includes(`**${promise}`));
+  for (const promise of ['No connection is refused', 'No request is lost', 'A reload is a transaction', 'Nothing is left behind'])
+    assert.ok(text.includes(`**${promise}`));
 });

@@ -17,13 +17,14 @@ export function closeAfterResponses(): void {
   const { prototype } = http.ServerResponse;
   const writeHead = prototype.writeHead as (...args: unknown[]) => http.ServerResponse;
   prototype.writeHead = function (this: http.ServerResponse, ...args: unknown[]) {
-    const { socket } = this.req;
-    if (!this.headersSent && isLastRequest(this.req) && isHttp(socket)) {
+    const socket = this.req?.socket as Socket | undefined; // a response may also be made by hand, with no connection
+    if (!this.headersSent && socket && isHttp(socket) && isLastRequest(this.req)) {
       closing.add(socket);
       this.shouldKeepAlive = false;
-      this.setHeader('Connection', 'close');
       socket.destroySoon = () => lingerClose(socket);
-      return Reflect.apply(writeHead, this, args.map(withoutConnection));
+      const at = args.findLastIndex((argument) => typeof argument === 'object' && argument !== null);
+      if (at < 0) this.setHeader('Connection', 'close');
+      else args[at] = withClose(args[at] as object);
     }
     return Reflect.apply(writeHead, this, args);
   } as typeof prototype.writeHead;
@@ -50,7 +51,7 @@ export function settlePipelines(server: Server): void {
 export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
   const idle = idleConnections(watched.server as http.Server);
   const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
-  return [...idle, ...unused.filter((socket) => !idle.includes(socket))].filter((socket) => !closing.has(socket));
+  return [...idle, ...unused].filter((socket) => !closing.has(socket));
 }
 
 /** Closes an idle connection. */
@@ -59,11 +60,13 @@ export function closeIdle(socket: Socket): void {
   lingerClose(socket);
 }
 
-/** A program that sets its own `Connection` header is overruled: the header is taken out of the arguments of `writeHead`. */
-function withoutConnection(argument: unknown): unknown {
-  if (typeof argument !== 'object' || argument === null) return argument;
+/**
+ * A program that gives its own `Connection` header to `writeHead` is overruled there: beside a header that was set before,
+ * Node would not take pairs, and of two with the same name only one.
+ */
+function withClose(headers: object): object {
   const isConnection = (name: unknown) => String(name).toLowerCase() === 'connection';
-  if (!Array.isArray(argument)) return Object.fromEntries(Object.entries(argument).filter(([name]) => !isConnection(name)));
-  if (Array.isArray(argument[0])) return argument.filter(([name]) => !isConnection(name));
-  return argument.filter((_, index) => !isConnection(argument[index - (index % 2)]));
+  if (!Array.isArray(headers)) return { ...Object.fromEntries(Object.entries(headers).filter(([name]) => !isConnection(name))), Connection: 'close' };
+  if (Array.isArray(headers[0])) return [...headers.filter(([name]) => !isConnection(name)), ['Connection', 'close']];
+  return [...headers.filter((_, index) => !isConnection(headers[index - (index % 2)])), 'Connection', 'close'];
 }

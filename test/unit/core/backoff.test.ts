@@ -1,0 +1,90 @@
+/** When the next worker may be started after crashes, and when it is a crash loop. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { afterCrash, type Backoff, calm, delayMs } from '../../../src/core/backoff.ts';
+import { policyWith } from '../helpers/policy.ts';
+
+const policy = policyWith();
+/** The largest jitter there is: [0, 1). */
+const MOST = 1 - Number.EPSILON;
+
+/** So many crashes, so far apart. */
+function crashes(count: number, everyMs: number, used = policy, from: Backoff = calm): Backoff {
+  return Array.from({ length: count }, (_, index) => index * everyMs).reduce((backoff, now) => afterCrash(backoff, now, MOST, used), from);
+}
+
+describe('the delay', () => {
+  for (const [round, expected] of [0, 0, 100, 200, 400, 800, 1600, 1600, 1600].entries()) {
+    test(`round ${round}: ${expected} ms at most`, () => assert.equal(delayMs(round, MOST, policy), expected));
+  }
+
+  test('stays the longest, however many rounds there are', () => {
+    for (const round of [31, 32, 33, 1000, 1e9]) assert.equal(delayMs(round, MOST, policy), 1600);
+  });
+
+  test('the longest holds even where the shortest is longer', () => assert.equal(delayMs(2, MOST, policyWith({ backoffMinMs: 5000 })), 1600));
+
+  test('is spread between half and the whole of it', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 50 }), fc.double({ min: 0, max: MOST, noNaN: true }), (round, chance) => {
+        const whole = delayMs(round, MOST, policy);
+        const delay = delayMs(round, chance, policy);
+        assert.ok(delay >= whole / 2 && delay <= whole, `${delay} of ${whole}`);
+      }),
+    );
+    assert.equal(delayMs(3, 0, policy), 100);
+    assert.equal(delayMs(3, 0.5, policy), 150);
+  });
+});
+
+describe('after a crash', () => {
+  test('the first costs no delay, the second the shortest', () => {
+    const once = afterCrash(calm, 1000, MOST, policy);
+    assert.equal(once.nextStartAt, 1000);
+    assert.equal(afterCrash(once, 1010, MOST, policy).nextStartAt, 1110);
+  });
+
+  test('the first of each worker place costs no delay', () => {
+    const four = policyWith({ workers: 4 });
+    assert.equal(crashes(4, 1, four).nextStartAt, 3);
+    assert.equal(crashes(5, 1, four).nextStartAt, 104);
+  });
+
+  test('a crash never brings the next start nearer', () => {
+    const waiting: Backoff = { crashes: [], nextStartAt: 5000, isLooping: false };
+    assert.equal(afterCrash(waiting, 1000, MOST, policy).nextStartAt, 5000);
+  });
+
+  test('crashes outside the window are forgotten', () => {
+    const quick = policyWith({ restartWindowMs: 1000 });
+    const backoff = afterCrash({ crashes: [0, 1, 500], nextStartAt: 0, isLooping: true }, 1001, MOST, quick);
+    assert.deepEqual(backoff, { crashes: [500, 1001], nextStartAt: 1101, isLooping: false });
+  });
+});
+
+describe('a crash loop', () => {
+  for (const [workers, restartLimit] of [
+    [1, 3],
+    [4, 3],
+    [2, 1],
+  ] as const) {
+    test(`with ${workers} workers is more than ${restartLimit * workers} crashes in the window`, () => {
+      const used = policyWith({ workers, restartLimit });
+      assert.equal(crashes(restartLimit * workers, 1, used).isLooping, false);
+      assert.equal(crashes(restartLimit * workers + 1, 1, used).isLooping, true);
+    });
+  }
+
+  test('is over when the crashes are rare again', () => {
+    const used = policyWith({ restartLimit: 2 });
+    const looping = crashes(10, 1, used);
+    assert.equal(afterCrash(looping, 70_000, MOST, used).isLooping, false);
+  });
+});
+
+test('nothing grows with the number of crashes', () => {
+  const backoff = crashes(10_000, 1, policyWith({ restartLimit: 5 }));
+  assert.equal(backoff.crashes.length, 6);
+  assert.ok(backoff.nextStartAt <= 10_000 + 1600);
+});

@@ -1,0 +1,120 @@
+/** What may happen next with a reload, by table: the reload and its workers as they are → the verdict. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Failure } from '../../../src/core/event.ts';
+import { judge, type Reload, type Verdict } from '../../../src/core/reload.ts';
+import type { Worker } from '../../../src/core/worker.ts';
+import { policyWith } from '../helpers/policy.ts';
+import { boom, codeOne, codeZero } from '../helpers/worker-events.ts';
+
+const common = { generation: 2, startedAt: 0, requests: [{ id: 1, by: 'SIGHUP' }] };
+const unfitBy: Failure = { reason: 'admit-failed', error: boom };
+
+/** A worker of a phase; of the new generation unless said otherwise. */
+function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
+  const who = { id, generation, spawnedAt: 0 };
+  switch (phase) {
+    case 'starting':
+      return { ...who, phase, listening: false, deadline: 100 };
+    case 'ready':
+      return { ...who, phase };
+    case 'admitted':
+      return { ...who, phase, deadline: 100 };
+    case 'serving':
+      return { ...who, phase, since: 0 };
+    case 'draining':
+      return { ...who, phase, since: 0, withdrew: false, drained: false, next: 'SIGTERM', deadline: 100 };
+    case 'unfit':
+      return { ...who, phase, failure: unfitBy, next: 'SIGKILL', deadline: 100 };
+    case 'stopped':
+      return { ...who, phase, exit: codeZero };
+    case 'crashed':
+      return { ...who, phase, failure: codeOne, chance: 0 };
+  }
+}
+
+function several(...phases: Worker['phase'][]): Worker[] {
+  return phases.map((phase, index) => worker(phase, index + 1));
+}
+
+function starting(workers: number, surge: number): Reload {
+  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }) };
+}
+
+const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }) };
+const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), deadline: 50 };
+const retiring: Reload = { ...common, phase: 'retiring', previous: 1 };
+const wait: Verdict = { next: 'wait' };
+const old = worker('serving', 9, 1);
+
+type Row = readonly [promise: string, reload: Reload, workers: readonly Worker[], now: number, verdict: Verdict];
+
+function table(rows: readonly Row[]): void {
+  for (const [promise, reload, workers, now, verdict] of rows) test(promise, () => assert.deepEqual(judge(reload, workers, now), verdict));
+}
+
+describe('before the first worker', () => {
+  table([
+    ['nothing happens without a reload', { phase: 'idle' }, several('crashed'), 0, wait],
+    ['nothing happens before the release is resolved', { ...common, phase: 'resolving' }, several('crashed'), 0, wait],
+  ]);
+});
+
+describe('starting', () => {
+  table([
+    ['all workers start at once where the surge allows it', starting(3, 8), [], 0, { next: 'spawn', count: 3 }],
+    ['the surge limits how many start at once', starting(3, 2), [], 0, { next: 'spawn', count: 2 }],
+    ['none starts while the surge is used up', starting(3, 1), several('starting'), 0, wait],
+    ['a ready worker makes room for the next', starting(3, 1), several('ready'), 0, { next: 'spawn', count: 1 }],
+    ['one of two being ready makes room for one', starting(4, 2), several('starting', 'ready'), 0, { next: 'spawn', count: 1 }],
+    ['no more start than are wanted', starting(2, 8), several('ready', 'starting'), 0, wait],
+    ['none may accept before all are ready', starting(2, 8), several('starting', 'ready'), 0, wait],
+    ['all ready: they may accept', starting(2, 1), several('ready', 'ready'), 0, { next: 'admit' }],
+    ['workers of the old generation do not count', starting(1, 1), [old], 0, { next: 'spawn', count: 1 }],
+  ]);
+});
+
+describe('admitting', () => {
+  table([
+    ['waits until every worker serves', admitting, several('serving', 'admitted'), 0, wait],
+    ['all serve: on to probation', admitting, several('serving', 'serving'), 0, { next: 'prove' }],
+    ['workers of the old generation do not count', admitting, [...several('serving', 'serving'), worker('starting', 9, 1)], 0, { next: 'prove' }],
+  ]);
+});
+
+describe('proving', () => {
+  table([
+    ['waits for the end of the probation', proving, several('serving'), 49, wait],
+    ['commits at its end', proving, several('serving'), 50, { next: 'commit' }],
+    ['does not commit at its end what has just failed', proving, several('crashed'), 50, { next: 'roll-back', failure: codeOne, worker: 1 }],
+    ['a crash of the old generation is not held against the new one', proving, [...several('serving'), worker('crashed', 9, 1)], 49, wait],
+  ]);
+});
+
+describe('retiring', () => {
+  const withdrawn = { ...worker('draining', 9, 1), withdrew: true } as Worker;
+  table([
+    ['waits while an old worker still accepts', retiring, [worker('draining', 9, 1), withdrawn], 0, wait],
+    ['is over when every old worker has stopped accepting', retiring, [withdrawn, withdrawn], 0, { next: 'finish' }],
+    ['is over when the old workers are gone', retiring, several('serving'), 0, { next: 'finish' }],
+    ['does not wait for a worker of its own generation', retiring, several('draining'), 0, { next: 'finish' }],
+    ['does not wait for an old worker that can not accept any more', retiring, [worker('unfit', 9, 1)], 0, { next: 'finish' }],
+    ['can not be rolled back any more', retiring, several('crashed'), 0, { next: 'finish' }],
+  ]);
+});
+
+describe('every failure before the commit rolls back, and names the worker and the reason', () => {
+  const failures: readonly (readonly [Worker['phase'], Failure])[] = [
+    ['crashed', codeOne],
+    ['unfit', unfitBy],
+    ['stopped', codeZero],
+    ['draining', { reason: 'withdrew' }],
+  ];
+  for (const reload of [starting(2, 8), admitting, proving]) {
+    for (const [phase, failure] of failures) {
+      test(`${phase} while ${reload.phase}`, () => {
+        assert.deepEqual(judge(reload, several('serving', phase), 0), { next: 'roll-back', failure, worker: 2 });
+      });
+    }
+  }
+});

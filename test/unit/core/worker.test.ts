@@ -1,0 +1,233 @@
+/** One worker's life: a table a phase, event → the worker after it and what is to be done. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { DrainTimes, Effect, Report } from '../../../src/core/effect.ts';
+import type { Failure } from '../../../src/core/event.ts';
+import { type Admitted, admit, cut, type Draining, drain, isGone, isWanted, spawn, step, type Worker, type WorkerStep } from '../../../src/core/worker.ts';
+import { policyWith } from '../helpers/policy.ts';
+import { boom, codeOne, codeZero, everyEvent, type WorkerStepEvent } from '../helpers/worker-events.ts';
+
+const policy = policyWith();
+const times: DrainTimes = { idleGraceMs: 50, drainTimeoutMs: 500, killTimeoutMs: 100 };
+/** The drain timeout, and 2 s more for the worker's own account of it. */
+const DRAIN_MS = 2500;
+const who = { id: 7, generation: 3, spawnedAt: 10 };
+const timedOut: Failure = { reason: 'ready-timeout', timeoutMs: 1000, listening: false };
+
+const starting: Worker = { ...who, phase: 'starting', listening: false, deadline: 1010 };
+const listening: Worker = { ...starting, listening: true };
+const ready = { ...who, phase: 'ready' } as const;
+const admitted: Admitted = { ...who, phase: 'admitted', deadline: 1500 };
+const serving: Worker = { ...who, phase: 'serving', since: 600 };
+const draining: Draining = { ...who, phase: 'draining', since: 700, withdrew: false, drained: false, next: 'SIGTERM', deadline: 3200 };
+const unfit: Worker = { ...who, phase: 'unfit', failure: timedOut, next: 'SIGKILL', deadline: 1110 };
+const stopped: Worker = { ...who, phase: 'stopped', exit: codeZero };
+const crashed: Worker = { ...who, phase: 'crashed', failure: codeOne, chance: 0.5 };
+
+type Told = Report extends infer R
+  ? R extends { worker: number; generation: number; type: `worker-${string}` }
+    ? Omit<R, 'worker' | 'generation'>
+    : never
+  : never;
+
+function told(what: Told): Effect {
+  return { type: 'report', report: { ...what, worker: 7, generation: 3 } as Report };
+}
+
+function kill(signal: 'SIGTERM' | 'SIGKILL'): Effect {
+  return { type: 'signal', worker: 7, signal };
+}
+
+function withdrawnAt(now: number): WorkerStep {
+  return [
+    { ...who, phase: 'draining', since: now, withdrew: true, drained: false, next: 'SIGTERM', deadline: now + DRAIN_MS },
+    told({ type: 'worker-draining', byItself: true }),
+  ];
+}
+
+function crashedBy(failure: Failure): WorkerStep {
+  return [{ ...who, phase: 'crashed', failure, chance: 0.5 }, told({ type: 'worker-crashed', failure })];
+}
+
+function unfitAt(now: number, failure: Failure): WorkerStep {
+  return [{ ...who, phase: 'unfit', failure, next: 'SIGKILL', deadline: now + 100 }, told({ type: 'worker-unfit', failure }), kill('SIGTERM')];
+}
+
+type Happening = WorkerStepEvent['type'];
+/** What happens at which time → what becomes of the worker and what is to be done. */
+type Row = readonly [happening: Happening, now: number, expected: WorkerStep];
+
+/** Each row as it says; every event that no row names changes nothing, early and late. */
+function table(before: Worker, rows: readonly Row[]): void {
+  for (const [happening, now, expected] of rows) {
+    test(`${happening} at ${now} → ${expected[0].phase}`, () => assert.deepEqual(step(before, eventOf(happening, now), policy), expected));
+  }
+  for (const { type } of everyEvent(7, 0).filter((event) => !rows.some(([happening]) => happening === event.type))) {
+    test(`${type} changes nothing`, () => {
+      for (const now of [0, 1e9]) assert.deepEqual(step(before, eventOf(type, now), policy), [before]);
+    });
+  }
+}
+
+function eventOf(happening: Happening, now: number): WorkerStepEvent {
+  const event = everyEvent(7, now).find(({ type }) => type === happening);
+  assert.ok(event);
+  return event;
+}
+
+test('a new worker is spawned with the ready timeout as its deadline', () => {
+  assert.deepEqual(spawn(7, 3, 10, policy), [starting, { type: 'spawn', worker: 7, generation: 3 }, told({ type: 'worker-spawned' })]);
+});
+
+describe('starting', () => {
+  table(starting, [
+    ['worker-listening', 400, [listening]],
+    ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
+    ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-exited', 400, crashedBy(codeOne)],
+    ['tick', 1009, [starting]],
+    ['tick', 1010, unfitAt(1010, timedOut)],
+  ]);
+});
+
+describe('starting and listening', () => {
+  table(listening, [
+    ['worker-listening', 400, [listening]],
+    ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
+    ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-exited', 400, crashedBy(codeOne)],
+    ['tick', 1010, unfitAt(1010, { ...timedOut, listening: true })],
+  ]);
+});
+
+describe('ready', () => {
+  table(ready, [
+    ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-exited', 400, crashedBy(codeOne)],
+  ]);
+
+  test('it is let accept, and has the ready timeout once more for it', () => {
+    assert.deepEqual(admit(ready, 500, policy), [admitted, { type: 'admit', worker: 7 }]);
+  });
+});
+
+describe('admitted', () => {
+  table(admitted, [
+    ['worker-admitted', 600, [serving, told({ type: 'worker-serving' })]],
+    ['worker-admit-failed', 600, unfitAt(600, { reason: 'admit-failed', error: boom })],
+    ['worker-withdrew', 600, withdrawnAt(600)],
+    ['worker-exited', 600, crashedBy(codeOne)],
+    ['tick', 1499, [admitted]],
+    ['tick', 1500, unfitAt(1500, { ...timedOut, listening: true })],
+  ]);
+});
+
+describe('serving', () => {
+  table(serving, [
+    ['worker-withdrew', 700, withdrawnAt(700)],
+    ['worker-exited', 700, crashedBy(codeOne)],
+  ]);
+});
+
+describe('draining', () => {
+  const overran = told({ type: 'worker-overran', signal: 'SIGTERM' });
+  table(draining, [
+    ['worker-withdrew', 800, [{ ...draining, withdrew: true }]],
+    [
+      'worker-drained',
+      800,
+      [{ ...draining, withdrew: true, drained: true, next: 'SIGKILL', deadline: 900 }, told({ type: 'worker-drained', afterMs: 100, closed: {}, cut: {} })],
+    ],
+    ['worker-exited', 800, [{ ...who, phase: 'stopped', exit: codeOne }, told({ type: 'worker-stopped', exit: codeOne })]],
+    ['tick', 3199, [draining]],
+    ['tick', 3200, [{ ...draining, next: 'SIGKILL', deadline: 3300 }, overran, kill('SIGTERM')]],
+  ]);
+
+  test('what it says of its connections is passed on', () => {
+    const [, effect] = step(draining, { type: 'worker-drained', worker: 7, now: 800, closed: { http: 2 }, cut: { tcp: 1 } }, policy);
+    assert.deepEqual(effect, told({ type: 'worker-drained', afterMs: 100, closed: { http: 2 }, cut: { tcp: 1 } }));
+  });
+
+  test('a second account of the drain neither counts nor gives more time', () => {
+    const [drained] = step(draining, eventOf('worker-drained', 800), policy);
+    assert.deepEqual(step(drained, eventOf('worker-drained', 850), policy), [drained]);
+  });
+
+  test('one that is drained and does not end gets SIGKILL after the kill timeout, without another SIGTERM', () => {
+    const [drained] = step(draining, eventOf('worker-drained', 800), policy);
+    assert.deepEqual(signalsAt(drained, [899, 900]), ['-', 'SIGKILL']);
+  });
+});
+
+describe('unfit', () => {
+  table(unfit, [
+    ['worker-exited', 1050, crashedBy(timedOut)],
+    ['tick', 1109, [unfit]],
+    ['tick', 1110, [{ ...unfit, deadline: 2110 }, told({ type: 'worker-overran', signal: 'SIGKILL' }), kill('SIGKILL')]],
+  ]);
+});
+
+describe('stopped', () => table(stopped, []));
+describe('crashed', () => table(crashed, []));
+
+/** The signal sent at each of these ticks. */
+function signalsAt(worker: Worker, ticks: readonly number[]): string[] {
+  let current = worker;
+  return ticks.map((now) => {
+    const [next, ...effects] = step(current, { type: 'tick', now }, policy);
+    current = next;
+    return effects.map((effect) => (effect.type === 'signal' ? effect.signal : '')).join('') || '-';
+  });
+}
+
+describe('deadlines', () => {
+  test('an overrun drain gets SIGTERM, then SIGKILL, then SIGKILL every second', () => {
+    const signals = signalsAt(draining, [3199, 3200, 3299, 3300, 4299, 4300, 5300]);
+    assert.deepEqual(signals, ['-', 'SIGTERM', '-', 'SIGKILL', '-', 'SIGKILL', 'SIGKILL']);
+  });
+
+  test('an unfit worker gets SIGKILL after the kill timeout, then every second', () => {
+    assert.deepEqual(signalsAt(unfit, [1109, 1110, 2109, 2110, 3110]), ['-', 'SIGKILL', '-', 'SIGKILL', 'SIGKILL']);
+  });
+
+  test('a late tick sends one signal, not all that were missed', () => {
+    assert.deepEqual(signalsAt(draining, [1e6, 1e6]), ['SIGTERM', '-']);
+  });
+});
+
+describe('drain', () => {
+  for (const worker of [listening, ready, admitted, serving]) {
+    test(`${worker.phase} is told to drain, with the drain timeout`, () => {
+      assert.deepEqual(drain(worker, 700, policy), [draining, told({ type: 'worker-draining', byItself: false }), { type: 'drain', worker: 7, times }]);
+    });
+  }
+
+  test('a starting worker that does not listen yet gets only the kill timeout', () => {
+    const [worker, ...effects] = drain(starting, 700, policy);
+    assert.deepEqual(worker, { ...draining, deadline: 800 });
+    assert.deepEqual(effects, [told({ type: 'worker-draining', byItself: false }), { type: 'drain', worker: 7, times }]);
+  });
+
+  for (const worker of [draining, unfit, stopped, crashed]) {
+    test(`${worker.phase} is told nothing`, () => assert.deepEqual(drain(worker, 700, policy), [worker]));
+  }
+});
+
+describe('cut', () => {
+  test('a draining worker gets SIGTERM before its deadline, then has the kill timeout', () => {
+    const [worker, ...effects] = cut(draining, 800, policy);
+    assert.deepEqual(worker, { ...draining, next: 'SIGKILL', deadline: 900 });
+    assert.deepEqual(effects, [told({ type: 'worker-overran', signal: 'SIGTERM' }), kill('SIGTERM')]);
+  });
+
+  test('one that had its SIGTERM is not cut again', () => {
+    const [once] = cut(draining, 800, policy);
+    assert.deepEqual(cut(once as Draining, 810, policy), [once]);
+  });
+});
+
+test('a worker is wanted until it drains or fails, and gone when its process is', () => {
+  const all = [starting, ready, admitted, serving, draining, unfit, stopped, crashed];
+  assert.deepEqual(all.filter(isWanted), [starting, ready, admitted, serving]);
+  assert.deepEqual(all.filter(isGone), [stopped, crashed]);
+});

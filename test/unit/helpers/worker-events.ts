@@ -1,0 +1,22 @@
+/** One event of every kind that can happen to a worker. */
+import type { ErrorReport, Exit, WorkerEvent } from '../../../src/core/event.ts';
+
+export type WorkerStepEvent = WorkerEvent | { readonly type: 'tick'; readonly now: number };
+
+export const boom: ErrorReport = { name: 'Error', message: 'boom' };
+export const codeOne: Exit = { reason: 'exit', code: 1 };
+export const codeZero: Exit = { reason: 'exit', code: 0 };
+
+/** Every event about a worker at that time, and a tick. */
+export function everyEvent(worker: number, now: number): readonly WorkerStepEvent[] {
+  return [
+    { type: 'worker-listening', worker, now },
+    { type: 'worker-ready', worker, now },
+    { type: 'worker-admitted', worker, now },
+    { type: 'worker-admit-failed', worker, now, error: boom },
+    { type: 'worker-withdrew', worker, now },
+    { type: 'worker-drained', worker, now, closed: {}, cut: {} },
+    { type: 'worker-exited', worker, now, exit: codeOne, chance: 0.5 },
+    { type: 'tick', now },
+  ];
+}

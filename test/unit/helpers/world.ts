@@ -1,0 +1,145 @@
+/**
+ * A world for the fleet to act upon: it takes effects, and knows what may plausibly come of them. Nothing here decides what
+ * happens next; a test does, at random or by the rule that everything goes well.
+ */
+import type { Effect } from '../../../src/core/effect.ts';
+import type { FleetEvent, Policy } from '../../../src/core/event.ts';
+import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
+import type { Happening } from './story.ts';
+import { boom, codeOne, codeZero } from './worker-events.ts';
+
+/** A process as the world knows it: what it did, and what it was told. */
+interface Process {
+  readonly id: number;
+  isReady: boolean;
+  isAdmitting: boolean;
+  isDraining: boolean;
+  hasWithdrawn: boolean;
+  signal: 'SIGTERM' | 'SIGKILL' | null;
+}
+
+/** What is to be checked after every step. */
+export type Watch = (before: Fleet, event: FleetEvent, after: Fleet, effects: readonly Effect[]) => void;
+
+export class World {
+  fleet: Fleet;
+  now = 0;
+  readonly processes: Map<number, Process> = new Map();
+  /** Generations that wait for their release. */
+  readonly resolving: Set<number> = new Set();
+  readonly #watch: Watch;
+  #lastRequest = 0;
+
+  constructor(policy: Policy, watch: Watch) {
+    this.fleet = emptyFleet(policy);
+    this.#watch = watch;
+  }
+
+  tell(happening: Happening): readonly Effect[] {
+    const event = { ...happening, now: this.now } as FleetEvent;
+    const before = this.fleet;
+    const [fleet, ...effects] = step(before, event);
+    this.fleet = fleet;
+    this.#believe(event);
+    this.#watch(before, event, fleet, effects);
+    for (const effect of effects) this.#perform(effect);
+    return effects;
+  }
+
+  reload(): void {
+    this.tell({ type: 'reload-requested', request: ++this.#lastRequest, by: 'world' });
+  }
+
+  tick(now: number): readonly Effect[] {
+    this.now = Math.max(this.now, now);
+    return this.tell({ type: 'tick' });
+  }
+
+  /** All that may come of what was asked for so far, good and bad. */
+  plausible(policies: readonly Policy[]): Happening[] {
+    const releases = [...this.resolving].flatMap((generation): Happening[] => [
+      ...policies.map((policy): Happening => ({ type: 'release-resolved', generation, policy })),
+      { type: 'release-rejected', generation, error: boom },
+    ]);
+    return [...releases, ...[...this.processes.values()].flatMap(mayDo)];
+  }
+
+  /** What comes of what was asked for so far if everything goes as it should. */
+  due(policy: Policy): Happening[] {
+    const releases = [...this.resolving].map((generation): Happening => ({ type: 'release-resolved', generation, policy }));
+    return [...releases, ...[...this.processes.values()].flatMap(shouldDo)];
+  }
+
+  /** All of that happens, and no more. @returns false if there was nothing */
+  goWell(policy: Policy): boolean {
+    const happenings = this.due(policy);
+    for (const happening of happenings) this.tell(happening);
+    return happenings.length > 0;
+  }
+
+  /** Goes on well, and lets time pass where something waits for it, until nothing is left to do. */
+  settle(policy: Policy): void {
+    for (let round = 0; round < 1000; round++) {
+      if (this.goWell(policy)) continue;
+      const deadline = nextDeadline(this.fleet);
+      if (deadline === Number.POSITIVE_INFINITY || this.fleet.phase === 'ended') return;
+      this.tick(deadline);
+    }
+    throw new Error('the fleet does not come to rest');
+  }
+
+  #believe(event: FleetEvent): void {
+    if (event.type === 'worker-exited') this.processes.delete(event.worker);
+    if (event.type === 'release-resolved' || event.type === 'release-rejected') this.resolving.delete(event.generation);
+    const told = 'worker' in event ? this.processes.get(event.worker) : undefined;
+    if (told === undefined) return;
+    if (event.type === 'worker-ready') told.isReady = true;
+    if (event.type === 'worker-withdrew') told.hasWithdrawn = true;
+    if (event.type === 'worker-admitted') told.isAdmitting = false;
+  }
+
+  #perform(effect: Effect): void {
+    if (effect.type === 'resolve') this.resolving.add(effect.generation);
+    if (effect.type === 'spawn') this.processes.set(effect.worker, born(effect.worker));
+    const told = 'worker' in effect ? this.processes.get(effect.worker) : undefined;
+    if (told === undefined) return;
+    if (effect.type === 'admit') told.isAdmitting = true;
+    if (effect.type === 'drain') told.isDraining = true;
+    if (effect.type === 'signal') told.signal = effect.signal;
+  }
+}
+
+function born(id: number): Process {
+  return { id, isReady: false, isAdmitting: false, isDraining: false, hasWithdrawn: false, signal: null };
+}
+
+function mayDo({ id: worker, isReady, isAdmitting, isDraining }: Process): Happening[] {
+  return [
+    { type: 'worker-exited', worker, exit: codeOne, chance: 0.5 },
+    { type: 'worker-exited', worker, exit: codeZero, chance: 0.1 },
+    { type: 'worker-withdrew', worker },
+    ...(isReady ? [] : onItsWay(worker)),
+    ...(isAdmitting ? accepting(worker) : []),
+    ...(isDraining ? [drained(worker), drained(worker)] : []),
+  ];
+}
+
+function onItsWay(worker: number): Happening[] {
+  return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })), { type: 'worker-listening', worker }];
+}
+
+function accepting(worker: number): Happening[] {
+  return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-admitted', worker })), { type: 'worker-admit-failed', worker, error: boom }];
+}
+
+function shouldDo({ id: worker, isReady, isAdmitting, isDraining, hasWithdrawn, signal }: Process): Happening[] {
+  if (signal !== null) return [{ type: 'worker-exited', worker, exit: { reason: 'signal', signal }, chance: 0.5 }];
+  if (isDraining && !hasWithdrawn) return [{ type: 'worker-withdrew', worker }];
+  if (isDraining || hasWithdrawn) return [drained(worker), { type: 'worker-exited', worker, exit: codeZero, chance: 0.5 }];
+  if (!isReady) return [{ type: 'worker-ready', worker }];
+  return isAdmitting ? [{ type: 'worker-admitted', worker }] : [];
+}
+
+function drained(worker: number): Happening {
+  return { type: 'worker-drained', worker, closed: { http: 1 }, cut: {} };
+}

@@ -1,0 +1,77 @@
+/** Who may import whom is enforced: the linter reports what is planted here, in a copy of the layers, and nothing else. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { makeFolder } from './helpers/folder.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const use = 'import { x } from';
+
+/** Layer → what it may not do. */
+const forbidden: Planted = [
+  ['core', "import { readFileSync } from 'node:fs'; readFileSync('x');"],
+  ['core', "import { readFileSync } from 'fs'; readFileSync('x');"],
+  ['core', "export const read = () => import('node:fs');"],
+  ['core', "export { readFileSync } from 'node:fs';"],
+  ...['Date.now()', 'performance.now()', 'setTimeout(() => {}, 1)', 'process.pid', 'console.log(1)'].map(
+    (call) => ['core', `export const x = ${call};`] as const,
+  ),
+  ...['master/loop.ts', 'worker/drain.ts', 'protocol/worker.ts', 'config/config.ts', 'errors.ts'].map((path) => ['core', `${use} '../${path}'; x();`] as const),
+  ['core', "import type { Config } from '../config/config.ts'; export type C = Config;"],
+  ['master', `${use} '../worker/drain.ts'; x();`],
+  ['master', `${use} '../cli/main.ts'; x();`],
+  ['worker', `${use} '../master/loop.ts'; x();`],
+  ['worker', `${use} '../core/fleet.ts'; x();`],
+  ['worker/closing', `${use} '../../master/loop.ts'; x();`],
+  ['protocol', `${use} '../core/event.ts'; x();`],
+  ['protocol', `${use} '../errors.ts'; x();`],
+  ['config', `${use} '../core/event.ts'; x();`],
+  ['node', `${use} '../protocol/worker.ts'; x();`],
+  ['cli', `${use} '../core/fleet.ts'; x();`],
+];
+
+/** Layer → what it may do. */
+const allowed: Planted = [
+  ['core', "import type { Policy } from './event.ts'; export type P = Policy;"],
+  ['core', `${use} './worker.ts'; x();`],
+  ['master', `${use} '../core/worker.ts'; x();`],
+  ['master', `${use} '../protocol/worker.ts'; x();`],
+  ['master', "import { readFileSync } from 'node:fs'; readFileSync('x');"],
+  ['master', 'export const x = Date.now();'],
+  ['worker', `${use} '../node/handle.ts'; x();`],
+  ['worker', `${use} '../protocol/worker.ts'; x();`],
+  ['config', `${use} '../protocol/worker.ts'; x();`],
+  ['cli', `${use} '../master/supervisor.ts'; x();`],
+];
+
+interface Diagnostic {
+  readonly category: string;
+  readonly location: { readonly path: string };
+}
+
+type Planted = readonly (readonly [layer: string, code: string])[];
+
+/** Whether each of them is reported. */
+function lint(planted: Planted): boolean[] {
+  using folder = makeFolder();
+  copyFileSync(join(root, 'biome.json'), join(folder.path, 'biome.json'));
+  const files = planted.map(([layer, code], index) => [`src/${layer}/planted-${index}.ts`, `${code}\n`] as const);
+  for (const [file, code] of files) folder.write(file, code);
+  const biome = join(root, 'node_modules/.bin/biome');
+  const { stdout } = spawnSync(biome, ['lint', '--reporter=json', '--max-diagnostics=none', 'src'], { cwd: folder.path, encoding: 'utf8' });
+  const { diagnostics } = JSON.parse(stdout) as { readonly diagnostics: readonly Diagnostic[] };
+  return files.map(([file]) => diagnostics.some(({ category, location }) => location.path === file && category.startsWith('lint/')));
+}
+
+for (const [verdict, planted, isReported] of [
+  ['is reported', forbidden, true],
+  ['is allowed', allowed, false],
+] as const) {
+  describe(`what ${verdict}`, () => {
+    const reports = lint(planted);
+    for (const [index, [layer, code]] of planted.entries()) test(`in ${layer}: ${code}`, () => assert.equal(reports[index], isReported));
+  });
+}

@@ -1,0 +1,83 @@
+/** What an operator reads. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Outcome, Report } from '../../../src/core/effect.ts';
+import type { Failure } from '../../../src/core/event.ts';
+import { describeFailure, describeOutcome, describeReport, duration } from '../../../src/master/wording.ts';
+import { boom, codeOne, codeZero } from '../helpers/worker-events.ts';
+
+const pidOf = (worker: number) => (worker === 7 ? 4711 : undefined);
+const about = { worker: 7, generation: 3 };
+
+describe('a length of time', () => {
+  for (const [ms, words] of [
+    [0, '0 ms'],
+    [84.6, '85 ms'],
+    [1000, '1 s'],
+    [1234, '1.2 s'],
+    [90_000, '90 s'],
+    [180_000, '3 min'],
+    [7_500_000, '2 h 5 min'],
+    [356_400_000, '4 d 3 h'],
+  ] as const) {
+    test(words, () => assert.equal(duration(ms), words));
+  }
+});
+
+describe('a failure says what happened', () => {
+  const failures: readonly (readonly [Failure, string])[] = [
+    [codeOne, 'exited with code 1'],
+    [codeZero, 'exited with code 0 without being asked to'],
+    [{ reason: 'exit', code: 1, error: boom }, 'exited with code 1: Error: boom'],
+    [{ reason: 'signal', signal: 'SIGSEGV' }, 'was killed by SIGSEGV'],
+    [{ reason: 'ready-timeout', timeoutMs: 30_000, listening: false }, 'was not ready within 30 s (--ready-timeout): it does not listen yet'],
+    [{ reason: 'ready-timeout', timeoutMs: 500, listening: true }, 'was not ready within 500 ms (--ready-timeout): it listens, but did not call ready()'],
+    [{ reason: 'admit-failed', error: { ...boom, code: 'EINVAL' } }, 'could not accept: Error: boom (EINVAL)'],
+    [{ reason: 'spawn-failed', error: { ...boom, message: 'spawn x ENOENT\nmore', code: 'ENOENT' } }, 'could not be started: Error: spawn x ENOENT'],
+    [{ reason: 'release-rejected', error: { name: 'GracefulError', message: 'no script' } }, 'no script'],
+  ];
+  for (const [failure, words] of failures) test(words, () => assert.equal(describeFailure(failure), words));
+});
+
+describe('the outcome of a reload', () => {
+  const common = { generation: 3, requests: [1], durationMs: 1200 };
+  const failed: Outcome = { ...common, outcome: 'rolled-back', previous: 2, serving: 4, worker: 7, failure: codeOne };
+  const outcomes: readonly (readonly [Outcome, string, string])[] = [
+    [{ ...common, outcome: 'committed', previous: 0 }, 'info', 'started: generation 3 serves after 1.2 s'],
+    [{ ...common, outcome: 'committed', previous: 2 }, 'info', 'reloaded: generation 3 serves in place of 2 after 1.2 s'],
+    [failed, 'error', 'reload failed, rolled back: worker 7 (pid 4711) exited with code 1; generation 2 goes on (4 workers serving)'],
+    [{ ...failed, worker: 8, serving: 1 }, 'error', 'reload failed, rolled back: worker 8 exited with code 1; generation 2 goes on (1 worker serving)'],
+    [{ ...failed, previous: 0 }, 'error', 'start failed: worker 7 (pid 4711) exited with code 1'],
+    [{ ...failed, failure: { reason: 'stopping' } }, 'warn', 'reload abandoned: the master is stopping'],
+  ];
+  for (const [outcome, level, text] of outcomes) test(text, () => assert.deepEqual(describeOutcome(outcome, pidOf), { level, text }));
+
+  test('comes with the stack of the error', () => {
+    const failure: Failure = { reason: 'exit', code: 1, error: { ...boom, stack: 'Error: boom\n    at app.js:1' } };
+    assert.equal(describeOutcome({ ...failed, failure }, pidOf).details, 'Error: boom\n    at app.js:1');
+  });
+});
+
+describe('a report', () => {
+  const reports: readonly (readonly [Report, string, string])[] = [
+    [{ ...about, type: 'worker-serving' }, 'info', 'worker 7 (pid 4711, generation 3) serves'],
+    [{ ...about, type: 'worker-serving', worker: 8 }, 'info', 'worker 8 (generation 3) serves'],
+    [{ ...about, type: 'worker-draining', byItself: true }, 'info', 'worker 7 (pid 4711, generation 3) drains of its own accord'],
+    [{ ...about, type: 'worker-stopped', exit: codeZero }, 'info', 'worker 7 (pid 4711, generation 3) has ended'],
+    [{ ...about, type: 'worker-stopped', exit: codeOne }, 'warn', 'worker 7 (pid 4711, generation 3) has ended: exited with code 1'],
+    [
+      { ...about, type: 'worker-drained', afterMs: 90, closed: { http: 2, tcp: 1 }, cut: {} },
+      'info',
+      'worker 7 (pid 4711, generation 3) is drained after 90 ms, ended: 2 http, 1 tcp',
+    ],
+    [
+      { ...about, type: 'worker-drained', afterMs: 90, closed: {}, cut: { http: 1 } },
+      'warn',
+      'worker 7 (pid 4711, generation 3) is drained after 90 ms, cut: 1 http',
+    ],
+    [{ type: 'restart-scheduled', generation: 3, missing: 1, delayMs: 200 }, 'warn', 'next start in 200 ms: 1 worker missing'],
+    [{ type: 'reload-started', generation: 4, requests: [1, 2], by: ['SIGHUP', 'SIGHUP'] }, 'info', 'reload to generation 4 begins (SIGHUP)'],
+    [{ type: 'stopping', by: 'SIGTERM', workers: 2 }, 'info', 'stopping (SIGTERM): 2 workers'],
+  ];
+  for (const [report, level, text] of reports) test(text, () => assert.deepEqual(describeReport(report, pidOf), { level, text }));
+});

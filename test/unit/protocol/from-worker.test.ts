@@ -1,0 +1,91 @@
+/** What a worker says is believed only where it fits. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { parseFromWorker } from '../../../src/protocol/from-worker.ts';
+import type { FromWorker } from '../../../src/protocol/worker.ts';
+
+const listen: FromWorker = {
+  type: 'listen',
+  id: 1,
+  address: '127.0.0.1',
+  port: 8080,
+  addressType: 4,
+  flags: 0,
+  backlog: 511,
+  index: 0,
+  readableAll: false,
+  writableAll: false,
+  serverData: null,
+};
+const error = { name: 'Error', message: 'boom' };
+
+describe('a message of every kind is understood', () => {
+  const messages: readonly FromWorker[] = [
+    listen,
+    { ...listen, address: null, addressType: 6, flags: 1, serverData: { ticketKeys: 'x' } },
+    { ...listen, address: '/run/app.sock', port: -1, addressType: -1, readableAll: true },
+    { type: 'listening' },
+    { type: 'ready' },
+    { type: 'admitted' },
+    { type: 'admit-failed', error },
+    { type: 'withdrew' },
+    { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
+    { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
+    { type: 'connections', id: 3, count: 0 },
+    { type: 'notice', text: 'hello' },
+  ];
+  for (const message of messages) test(message.type, () => assert.deepEqual(parseFromWorker(message), message));
+});
+
+/** The mistake that is found. */
+function mistakeOf(value: unknown): string {
+  const result = parseFromWorker(value);
+  assert.ok('mistake' in result, JSON.stringify(result));
+  return result.mistake;
+}
+
+describe('a message that does not fit is refused', () => {
+  for (const value of [undefined, null, '', 'ready', 7, [], {}, { type: 'unknown' }, { type: 'toString' }, { type: ['ready'] }]) {
+    test(String(JSON.stringify(value)), () => assert.notEqual(mistakeOf(value), ''));
+  }
+
+  const wrong: readonly (readonly [string, Record<string, unknown>])[] = [
+    ['port', { ...listen, port: 65536 }],
+    ['port', { ...listen, port: -2 }],
+    ['port', { ...listen, port: '80' }],
+    ['id', { ...listen, id: 1.5 }],
+    ['id', { ...listen, id: Number.NaN }],
+    ['index', { ...listen, index: -1 }],
+    ['addressType', { ...listen, addressType: 5 }],
+    ['address', { ...listen, address: 'x'.repeat(4097) }],
+    ['readableAll', { ...listen, readableAll: 1 }],
+    ['error', { type: 'failed' }],
+    ['error.message', { type: 'failed', error: { name: 'Error', message: 7 } }],
+    ['closed.http', { type: 'drained', closed: { http: -1 }, cut: {} }],
+    ['cut', { type: 'drained', closed: {}, cut: null }],
+    ['count', { type: 'connections', id: 1, count: 0.5 }],
+    ['text', { type: 'notice' }],
+  ];
+  for (const [where, value] of wrong) {
+    test(`${value.type}: the mistake is in ${where}`, () => assert.ok(mistakeOf(value).startsWith(`${where}: `), mistakeOf(value)));
+  }
+});
+
+test('a long text is cut, not refused: it tells why a worker died', () => {
+  const parsed = parseFromWorker({ type: 'failed', error: { ...error, stack: 'x'.repeat(1e6) } });
+  assert.ok('error' in parsed);
+  assert.equal(parsed.error.stack?.length, 65_536);
+});
+
+test('what is not part of a message is dropped', () => assert.deepEqual(parseFromWorker({ type: 'ready', extra: 1 }), { type: 'ready' }));
+
+test('nothing that a worker can say throws', () => {
+  const types = fc.constantFrom('listen', 'drained', 'failed', 'admit-failed', 'connections', 'notice', 'ready');
+  const shaped = fc.tuple(types, fc.dictionary(fc.constantFrom(...Object.keys(listen), 'error', 'closed', 'cut', 'count', 'text'), fc.anything()));
+  const said = fc.oneof(
+    fc.anything(),
+    shaped.map(([type, fields]) => ({ ...fields, type })),
+  );
+  fc.assert(fc.property(said, (value) => void parseFromWorker(value)));
+});
