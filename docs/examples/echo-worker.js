@@ -33,7 +33,9 @@ server.listen(port, host, () => {
 onDrain(() => {
   for (const socket of sockets) {
     socket.unpipe();
-    socket.end(); // after what was already read
+    // what was read and waits for a client that does not read is still written
+    for (let part = socket.read(); part !== null; part = socket.read()) socket.write(part);
+    socket.end();
     socket.resume(); // what still comes is discarded until the client closes too
   }
 });

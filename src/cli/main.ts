@@ -55,6 +55,7 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
       'boolean-negation': true,
       'parse-numbers': false,
       'parse-positional-numbers': false,
+      'nargs-eats-options': true, // --node-arg --enable-source-maps
     })
     .demandCommand(1, 1, 'no command', 'one command at a time')
     .strictCommands()
@@ -98,7 +99,7 @@ function toYargs({ kind, help, preset, value }: Option) {
   const describe = value === undefined ? shown : `${value}: ${shown}`;
   if (kind === 'toggle') return { type: 'boolean', describe } as const;
   return kind === 'list' || kind === 'path-list'
-    ? ({ type: 'string', array: true, nargs: 1, requiresArg: true, describe } as const)
+    ? ({ type: 'string', nargs: 1, describe } as const)
     : ({ type: 'string', requiresArg: true, describe } as const);
 }
 

@@ -82,6 +82,7 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const written = gather(sources, fromFile, filePath, mistakes);
   const values = check(written, mistakes);
   const program = checkProgram(sources, fromFile, filePath, mistakes);
+  if (values.backoffMin > values.backoffMax) mistakes.push('--backoff-min: expected at most --backoff-max, got more');
   if (mistakes.length > 0) throw invalid(mistakes);
   if (program.script === undefined) throw new GracefulError('usage', 'no script to start', { hint: 'graceful-super start ./server.js' });
   const { name, surge, cwd, ...rest } = values;
@@ -113,7 +114,7 @@ function gather(sources: ConfigSources, fromFile: Record<string, unknown>, fileP
   const written = new Map<string, Written>();
   for (const [key, value] of Object.entries(fromFile)) {
     if (key === 'script' || key === 'args' || key === 'env') continue;
-    if (!(key in options)) mistakes.push(`${key} in ${filePath}: no such option`);
+    if (!Object.hasOwn(options, key)) mistakes.push(`${key} in ${filePath}: no such option`);
     else written.set(key, { value, as: `${key} in ${filePath}`, folder: dirname(filePath as string) });
   }
   for (const [variable, value] of Object.entries(sources.env)) {
@@ -146,7 +147,7 @@ function checkProgram({ script, args, folder }: ConfigSources, fromFile: Record<
   const shape = v.object({
     script: v.optional(v.pipe(v.string('a path'), v.minLength(1, 'a path'))),
     args: v.optional(v.array(v.string('a list of texts'), 'a list of texts'), []),
-    env: v.optional(v.record(v.string(), v.string('an object of texts'), 'an object of texts'), {}),
+    env: v.optional(v.pipe(v.custom<object>(isPlainObject, 'an object of texts'), v.record(v.string(), v.string('an object of texts'))), {}),
   });
   const result = v.safeParse(shape, fromFile);
   if (!result.success) {
@@ -179,6 +180,10 @@ function absolute(value: unknown, kind: Option['kind'], folder: string): unknown
   if (kind === 'path') return resolve(folder, value as string);
   if (kind === 'path-list') return (value as string[]).map((path) => resolve(folder, path));
   return value;
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isList(key: string): boolean {

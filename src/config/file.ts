@@ -7,10 +7,12 @@ import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { GracefulError, systemCode } from '../errors.ts';
 
+// descriptor 3: what the file itself prints is its own affair
 const EVALUATE = `
+import { writeFileSync } from 'node:fs';
 const { default: exported } = await import(process.argv[1]);
 const value = await (typeof exported === 'function' ? exported() : exported);
-process.stdout.write('\\n' + JSON.stringify(value ?? null));
+writeFileSync(3, JSON.stringify(value ?? null));
 `;
 const EVALUATE_TIMEOUT_MS = 10_000;
 const HINT = 'a configuration file is JSON, or exports an object by default: { "workers": 4 }';
@@ -39,10 +41,12 @@ async function evaluate(path: string): Promise<unknown> {
   }
   const { execa } = await import('execa');
   const args = ['--input-type=module', '--eval', EVALUATE, pathToFileURL(path).href];
-  const result = await execa(process.execPath, args, { timeout: EVALUATE_TIMEOUT_MS, reject: false, stdin: 'ignore' });
+  const result = await execa(process.execPath, args, { timeout: EVALUATE_TIMEOUT_MS, reject: false, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
   if (result.timedOut) throw unreadable(path, `it did not end within ${EVALUATE_TIMEOUT_MS / 1000} s`, undefined);
   if (result.failed) throw unreadable(path, whyItThrew(result.stderr), result);
-  return JSON.parse(result.stdout.slice(result.stdout.lastIndexOf('\n') + 1));
+  const given = result.stdio[3];
+  if (typeof given !== 'string' || given === '') throw unreadable(path, 'it ended before it gave its configuration', undefined);
+  return JSON.parse(given);
 }
 
 /** Node's account of an uncaught error: where, in the first line; what, in the first line that names an error. */

@@ -37,8 +37,11 @@ export function text(): Form<string> {
 
 /** On or off; texts from the environment included. */
 export function toggle(): Form<boolean> {
-  const words: Record<string, boolean> = { true: true, '1': true, yes: true, false: false, '0': false, no: false };
-  return form('true or false', (value) => (typeof value === 'boolean' ? value : words[String(value).toLowerCase()]));
+  const words = new Map([...['true', '1', 'yes'].map((word) => [word, true] as const), ...['false', '0', 'no'].map((word) => [word, false] as const)]);
+  return form('true or false', (value) => {
+    if (typeof value === 'boolean') return value;
+    return typeof value === 'string' ? words.get(value.toLowerCase()) : undefined;
+  });
 }
 
 /** One of some words. */

@@ -43,8 +43,8 @@ export const options: Readonly<Record<string, Option>> = {
   maxDraining: option(whole(1, 1000), 10, 'Generations that may drain at once; the oldest above it is cut', { value: 'N' }),
   backoffMin: option(duration(1), '100ms', 'Shortest delay before a restart, from the second crash on', { value: 'TIME' }),
   backoffMax: option(duration(1), '30s', 'Longest delay before a restart', { value: 'TIME' }),
-  restartLimit: option(whole(1, 1000), 5, 'Restarts of a worker in the window that make a crash loop', { value: 'N' }),
-  restartWindow: option(duration(1), '1m', 'The window of --restart-limit', { value: 'TIME' }),
+  restartLimit: option(whole(1, 1000), 5, 'Crashes of a worker, no quiet --restart-window between them, that make a crash loop', { value: 'N' }),
+  restartWindow: option(duration(1), '1m', 'How long nothing may crash until earlier crashes are forgotten', { value: 'TIME' }),
   cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
   // not --env-file: Node takes that for its own wherever it stands (20 to 26), and ends with 9 before anything runs if the file is missing
   environmentFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),

@@ -1,29 +1,35 @@
 /**
  * When the next worker may be started after crashes, and when it is a crash loop. PURE.
- * The first crash of each worker place costs no delay; then it doubles from `backoffMinMs` to `backoffMaxMs`.
+ * Crashes with no quiet `restartWindowMs` between them are a streak. The first crash of each worker place in it costs no
+ * delay; then the delay doubles from `backoffMinMs` to `backoffMaxMs`.
  */
 import type { Policy } from './event.ts';
 
 /** What is remembered of the crashes of a generation. */
 export interface Backoff {
-  /** Times of the crashes inside the window, oldest first. */
-  readonly crashes: readonly number[];
+  /** Crashes of this streak. */
+  readonly streak: number;
+  readonly lastCrashAt: number;
   /** No worker is started before. */
   readonly nextStartAt: number;
-  /** The restart intensity is exceeded. */
+  /** The streak has more than `restartLimit` crashes for each worker wanted. */
   readonly isLooping: boolean;
 }
 
 /** Nothing has crashed yet. */
-export const calm: Backoff = { crashes: [], nextStartAt: 0, isLooping: false };
+export const calm: Backoff = { streak: 0, lastCrashAt: Number.NEGATIVE_INFINITY, nextStartAt: 0, isLooping: false };
 
 /** A worker crashed; `chance` in [0, 1) spreads the delay between half and the whole of it. */
 export function afterCrash(backoff: Backoff, now: number, chance: number, policy: Policy): Backoff {
-  const limit = policy.restartLimit * policy.workers;
-  const recent = backoff.crashes.filter((at) => now - at < policy.restartWindowMs).slice(-limit);
-  const crashes = [...recent, now];
-  const rounds = Math.ceil(crashes.length / policy.workers);
-  return { crashes, nextStartAt: Math.max(backoff.nextStartAt, now + delayMs(rounds, chance, policy)), isLooping: crashes.length > limit };
+  const streak = isOver(backoff, now, policy) ? 1 : backoff.streak + 1;
+  const rounds = Math.ceil(streak / policy.workers);
+  const nextStartAt = Math.max(backoff.nextStartAt, now + delayMs(rounds, chance, policy));
+  return { streak, lastCrashAt: now, nextStartAt, isLooping: streak > policy.restartLimit * policy.workers };
+}
+
+/** Nothing has crashed for a whole window since the last restart. */
+export function isOver({ lastCrashAt, nextStartAt }: Backoff, now: number, policy: Policy): boolean {
+  return now - Math.max(lastCrashAt, nextStartAt) >= policy.restartWindowMs;
 }
 
 /** The delay before the restart of that round, in milliseconds: 0, min, 2·min, 4·min … max. */

@@ -37,7 +37,7 @@ export type Report =
   | (AboutWorker & { readonly type: 'worker-stopped'; readonly exit: Exit })
   | (AboutWorker & { readonly type: 'worker-crashed'; readonly failure: Failure })
   | { readonly type: 'restart-scheduled'; readonly generation: number; readonly missing: number; readonly delayMs: number }
-  | { readonly type: 'crash-loop'; readonly generation: number; readonly restarts: number; readonly windowMs: number }
+  | { readonly type: 'crash-loop'; readonly generation: number; readonly crashes: number }
   | { readonly type: 'generation-cut'; readonly generation: number; readonly maxDraining: number }
   | { readonly type: 'reload-started'; readonly generation: number; readonly requests: readonly number[]; readonly by: readonly string[] }
   | { readonly type: 'reload-queued'; readonly request: number; readonly by: string }

@@ -46,7 +46,7 @@ export interface Policy {
   readonly maxDraining: number;
   readonly backoffMinMs: number;
   readonly backoffMaxMs: number;
-  /** Restarts of one worker place in `restartWindowMs` above which it is called a crash loop. */
+  /** Crashes of one worker place, with no quiet `restartWindowMs` between them, above which it is called a crash loop. */
   readonly restartLimit: number;
   readonly restartWindowMs: number;
 }

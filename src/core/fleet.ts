@@ -1,7 +1,7 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
- * The event changes one thing; then the rules look at the fleet as it is, whatever happened, in this order:
- * reload → stop → crashes → the dead → listeners → missing workers → too many draining → queued requests → the end.
+ * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
+ * reload → stop → the dead → listeners → missing workers → too many draining → queued requests → the end.
  */
 import { afterCrash, calm } from './backoff.ts';
 import type { Effect, Outcome } from './effect.ts';
@@ -9,19 +9,20 @@ import type { FleetEvent, Policy } from './event.ts';
 import type { Request } from './reload.ts';
 import { admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { abandonReloads, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
-import { cut, type Draining, drain, isGone, isWanted, step as stepWorker } from './worker.ts';
+import { cut, type Draining, drain, isGone, isWanted, step as stepWorker, type Worker } from './worker.ts';
 
 export type { Fleet, FleetStep } from './state.ts';
 
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
-const rules: readonly Rule[] = [reloadRule, stopRule, crashRule, buryRule, closeRule, wantedRule, capRule, queueRule, endRule];
+const rules: readonly Rule[] = [reloadRule, stopRule, buryRule, closeRule, wantedRule, capRule, queueRule, endRule];
 
 /** A fleet without workers; the first `reload-requested` starts it. */
 export function emptyFleet(policy: Policy): Fleet {
   return {
     phase: 'running',
     failure: null,
+    isStopRequested: false,
     isForced: false,
     isClosed: false,
     policy,
@@ -41,7 +42,7 @@ export function emptyFleet(policy: Policy): Fleet {
 export function step(fleet: Fleet, event: FleetEvent): FleetStep {
   if (fleet.phase === 'ended') return [fleet];
   const before = generationsOf(fleet);
-  const [settled, ...effects] = inTurn(apply(fleet, event), event.now);
+  const [settled, ...effects] = inTurn(countLosses(fleet, apply(fleet, event), event), event.now);
   const after = generationsOf(settled);
   if (settled.phase !== 'ended' && before.some((generation) => !after.includes(generation))) {
     effects.push({ type: 'prune-listeners', generations: after });
@@ -88,11 +89,11 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {
-  if (fleet.phase !== 'running') {
+  if (fleet.isStopRequested) {
     const kills = fleet.workers.filter((worker) => !isGone(worker)).map(({ id }): Effect => ({ type: 'signal', worker: id, signal: 'SIGKILL' }));
     return [{ ...fleet, isForced: true }, report({ type: 'stopping-at-once', by }), ...kills];
   }
-  return [{ ...fleet, phase: 'stopping' }, report({ type: 'stopping', by, workers: fleet.workers.length })];
+  return [{ ...fleet, phase: 'stopping', isStopRequested: true }, report({ type: 'stopping', by, workers: fleet.workers.length })];
 }
 
 /** Stopping wins over everything: the reload under way and the waiting ones are answered, every worker drains. */
@@ -103,20 +104,24 @@ function stopRule(fleet: Fleet, now: number): FleetStep {
   return [draining, ...answers, ...effects];
 }
 
-/** Crashes of the serving generation delay its next restart. */
-function crashRule(fleet: Fleet, now: number): FleetStep {
-  const crashed = fleet.workers.flatMap((worker) => (worker.phase === 'crashed' && worker.generation === fleet.generation ? [worker] : []));
-  if (crashed.length === 0 || fleet.phase !== 'running') return [fleet];
-  const backoff = crashed.reduce((sum, worker) => afterCrash(sum, now, worker.chance, fleet.policy), fleet.backoff);
-  const { generation, policy } = fleet;
-  const effects: Effect[] = [];
-  if (backoff.isLooping && !fleet.backoff.isLooping) {
-    effects.push(report({ type: 'crash-loop', generation, restarts: backoff.crashes.length, windowMs: policy.restartWindowMs }));
-  }
+/**
+ * A worker of the serving generation left its place without being told to: it crashed, proved unfit, or withdrew. That
+ * delays the next start, whether or not its process has ended by now.
+ */
+function countLosses(before: Fleet, [after, ...effects]: FleetStep, event: FleetEvent): FleetStep {
+  const wanted = placesTaken(after).map(({ id }) => id);
+  const lost = placesTaken(before).filter(({ id }) => !wanted.includes(id));
+  if (lost.length === 0 || after.phase !== 'running') return [after, ...effects];
+  const { now } = event;
+  const chance = event.type === 'worker-exited' ? event.chance : 0.5;
+  const { generation, policy } = after;
+  const backoff = lost.reduce((sum) => afterCrash(sum, now, chance, policy), after.backoff);
+  const told: Effect[] = [];
+  if (backoff.isLooping && !before.backoff.isLooping) told.push(report({ type: 'crash-loop', generation, crashes: backoff.streak }));
   if (backoff.nextStartAt > now) {
-    effects.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(fleet), delayMs: backoff.nextStartAt - now }));
+    told.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(after), delayMs: backoff.nextStartAt - now }));
   }
-  return [{ ...fleet, backoff }, ...effects];
+  return [{ ...after, backoff }, ...effects, ...told];
 }
 
 function buryRule(fleet: Fleet): FleetStep {
@@ -134,18 +139,26 @@ function closeRule(fleet: Fleet): FleetStep {
 function wantedRule(fleet: Fleet, now: number): FleetStep {
   const missing = missingWorkers(fleet);
   if (missing === 0 || now < fleet.backoff.nextStartAt) return admitAll(fleet, fleet.generation, now);
-  return spawnWorkers({ ...fleet, restarts: fleet.restarts + missing }, fleet.generation, missing, now);
+  const [spawned, ...effects] = spawnWorkers({ ...fleet, restarts: fleet.restarts + missing }, fleet.generation, missing, now);
+  const [admitted, ...more] = admitAll(spawned, fleet.generation, now);
+  return [admitted, ...effects, ...more];
 }
 
 function missingWorkers(fleet: Fleet): number {
   if (fleet.phase !== 'running' || fleet.generation === 0) return 0;
-  const there = fleet.workers.filter((worker) => worker.generation === fleet.generation && isWanted(worker)).length;
-  return Math.max(0, fleet.policy.workers - there);
+  return Math.max(0, fleet.policy.workers - placesTaken(fleet).length);
+}
+
+/** Workers of the serving generation that serve, or are on their way to. */
+function placesTaken(fleet: Fleet): Worker[] {
+  return fleet.workers.filter((worker) => worker.generation === fleet.generation && isWanted(worker));
 }
 
 /** Too many generations draining: the oldest is cut. */
 function capRule(fleet: Fleet, now: number): FleetStep {
-  const open = fleet.workers.filter((worker): worker is Draining => worker.phase === 'draining' && worker.next === 'SIGTERM');
+  const open = fleet.workers.filter(
+    (worker): worker is Draining => worker.phase === 'draining' && worker.next === 'SIGTERM' && worker.generation < fleet.generation,
+  );
   const generations = [...new Set(open.map(({ generation }) => generation))].sort((a, b) => a - b);
   const doomed = generations.slice(0, Math.max(0, generations.length - fleet.policy.maxDraining));
   if (doomed.length === 0) return [fleet];

@@ -10,6 +10,7 @@ export interface Fleet {
   readonly phase: 'running' | 'stopping' | 'ended';
   /** Why the first start failed; it is the reason of the end. */
   readonly failure: Failure | null;
+  readonly isStopRequested: boolean;
   readonly isForced: boolean;
   /** Stopping has come so far that nobody is to connect any more. */
   readonly isClosed: boolean;

@@ -30,7 +30,7 @@ export type Draining = Identity & {
 };
 export type Unfit = Identity & { readonly phase: 'unfit'; readonly failure: Failure; readonly next: 'SIGTERM' | 'SIGKILL'; readonly deadline: number };
 export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exit };
-export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure; readonly chance: number };
+export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure };
 
 export type Worker = Starting | Ready | Admitted | Serving | Draining | Unfit | Stopped | Crashed;
 export type WorkerStep = readonly [Worker, ...Effect[]];
@@ -49,7 +49,7 @@ export function spawn(id: number, generation: number, now: number, policy: Polic
 
 /** The worker after an event; whatever comes late or twice changes nothing. */
 export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
-  if (event.type === 'worker-exited') return exited(worker, event.exit, event.chance);
+  if (event.type === 'worker-exited') return exited(worker, event.exit);
   switch (worker.phase) {
     case 'starting':
       return whileStarting(worker, event, policy);
@@ -175,13 +175,13 @@ function escalate(worker: Draining | Unfit, now: number, policy: Policy): Worker
   return [{ ...worker, next: 'SIGKILL', deadline }, told, { type: 'signal', worker: worker.id, signal }];
 }
 
-function exited(worker: Worker, exit: Exit, chance: number): WorkerStep {
+function exited(worker: Worker, exit: Exit): WorkerStep {
   if (isGone(worker)) return [worker];
   if (worker.phase === 'draining') {
     return [{ ...identity(worker), phase: 'stopped', exit }, report(worker, { type: 'worker-stopped', exit })];
   }
   const failure = worker.phase === 'unfit' ? worker.failure : exit;
-  return [{ ...identity(worker), phase: 'crashed', failure, chance }, report(worker, { type: 'worker-crashed', failure })];
+  return [{ ...identity(worker), phase: 'crashed', failure }, report(worker, { type: 'worker-crashed', failure })];
 }
 
 function identity({ id, generation, spawnedAt }: Worker): Identity {

@@ -4,7 +4,7 @@
  * empty. The entry of a dead owner refuses connections (the kernel knows) and is removed by its unique name, so nobody can
  * remove a living one by mistake. `NAME.sock` is a link to the entry.
  */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -37,6 +37,7 @@ export async function claimName(folder: string, name: string): Promise<Claim> {
   const server = createServer();
   try {
     await listen(server, join(own, id));
+    chmodSync(join(own, id), 0o600);
     await takeLock(own, lock, name);
     symlinkSync(join(`${name}.lock`, id), join(folder, `.${id}`));
     renameSync(join(folder, `.${id}`), link);
@@ -70,6 +71,8 @@ export function isAlive(path: string): Promise<boolean> {
 function makeFolders(folder: string, own: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { uid } = statSync(folder); // in /tmp anybody could have made it before us
+    if (uid !== 0 && uid !== process.getuid?.()) throw new Error(`it belongs to another user (uid ${uid})`);
     mkdirSync(own, { mode: 0o700 });
   } catch (error) {
     throw unwritable(folder, error);

@@ -6,7 +6,7 @@ import { createWriteStream, openSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../config/config.ts';
-import { GracefulError } from '../errors.ts';
+import { GracefulError, toReport } from '../errors.ts';
 import type { Line } from './wording.ts';
 
 /** Facts that machines want besides the text. */
@@ -34,13 +34,13 @@ export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel
   let transport: transport | undefined;
   let logger: Logger | undefined;
   const waiting: Entry[] = [];
+  let attach: () => transport;
   const loaded = import('winston').then(({ default: winston }) => {
     const format = winston.format.printf((entry) => (isText ? toText(entry as Entry) : toJson(entry as Entry)));
-    const attach = () => new winston.transports.Stream({ stream: sink });
+    attach = () => new winston.transports.Stream({ stream: sink });
     transport = attach();
     logger = winston.createLogger({ level: logLevel, format, transports: [transport] });
     for (const entry of waiting.splice(0)) logger.log(entry);
-    return attach;
   });
   return {
     write(event, { level, text, details }, fields = {}) {
@@ -49,18 +49,19 @@ export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel
       else logger.log(entry);
     },
     reopen() {
-      void loaded.then((attach) => {
-        const [oldSink, oldTransport] = [sink, transport as transport];
-        try {
-          sink = openSink(logFile);
-        } catch (error) {
-          logger?.log(complaint(error));
-          return;
-        }
-        transport = attach();
-        logger?.add(transport).remove(oldTransport);
-        if (oldSink !== process.stderr) oldSink.end();
-      });
+      if (logFile === undefined) return;
+      const [oldSink, oldTransport] = [sink, transport];
+      try {
+        sink = openSink(logFile);
+      } catch (error) {
+        this.write('log-file-kept', { level: 'warn', text: toReport(error).message });
+        return;
+      }
+      // at once: what is logged from now on belongs in the new file
+      if (oldTransport === undefined) return void oldSink.end();
+      transport = attach();
+      logger?.add(transport).remove(oldTransport);
+      oldTransport.once('finish', () => oldSink.end()).end();
     },
     async close() {
       await loaded;
@@ -85,10 +86,6 @@ function openSink(logFile: string | undefined): Writable {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GracefulError('log-file-unwritable', `cannot write log file ${logFile}: ${reason}`, { hint: 'pass another --log-file', cause });
   }
-}
-
-function complaint(error: unknown): Entry {
-  return { time: new Date().toISOString(), level: 'warn', event: 'log-file-kept', message: error instanceof Error ? error.message : String(error) };
 }
 
 function toJson(entry: Entry): string {

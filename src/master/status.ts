@@ -1,4 +1,5 @@
 /** The master as it is now, for `status`. */
+import { isOver } from '../core/backoff.ts';
 import type { Fleet } from '../core/fleet.ts';
 import type { Worker } from '../core/worker.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
@@ -21,7 +22,6 @@ export async function takeStatus(fleet: Fleet, around: Surroundings): Promise<St
   const { now } = around;
   const workers = await Promise.all(fleet.workers.map((worker) => workerStatus(worker, around)));
   const { backoff, policy, lastOutcome } = fleet;
-  const lastCrash = backoff.crashes.at(-1) ?? Number.NEGATIVE_INFINITY;
   return {
     name: around.name,
     pid: process.pid,
@@ -35,7 +35,7 @@ export async function takeStatus(fleet: Fleet, around: Surroundings): Promise<St
     listeners: around.listeners,
     workers,
     restarts: fleet.restarts,
-    isCrashLooping: backoff.isLooping && now - lastCrash < policy.restartWindowMs,
+    isCrashLooping: backoff.isLooping && !isOver(backoff, now, policy),
     nextRestartInMs: backoff.nextStartAt > now ? Math.round(backoff.nextStartAt - now) : null,
     reload: { phase: fleet.reload.phase, generation: fleet.reload.phase === 'idle' ? null : fleet.reload.generation },
     lastReload: lastOutcome && {

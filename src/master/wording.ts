@@ -25,7 +25,7 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
     case 'crash-loop':
       return {
         level: 'error',
-        text: `crash loop: ${report.restarts} crashes of generation ${report.generation} within ${duration(report.windowMs)}; a reload with mended code starts at once`,
+        text: `crash loop: generation ${report.generation} has crashed ${report.crashes} times; a reload with mended code starts at once`,
       };
     case 'generation-cut':
       return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);

@@ -126,7 +126,6 @@ function shareOf(socket: Socket): number {
 }
 
 async function whenGone(servers: Servers, hooks: Hooks): Promise<'gone'> {
-  await hooks.settled();
   await whenEmpty(servers);
   await hooks.settled();
   return 'gone';

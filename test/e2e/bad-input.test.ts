@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -76,7 +76,7 @@ test('What is no command line is refused with a hint', async () => {
   await refused(['start', echo, '--listen'], /Not enough arguments following: listen/);
   await refused(['start', echo, '--workers', '1', '--workers', '2'], /--workers is given more than once/);
   await refused(['start', echo, '--config', 'a.json', '--config', 'b.json'], /--config is given more than once/);
-  await refused(['stop', 'a', 'b'], /Unknown argument: b/);
+  await refused(['stop', 'a', 'b'], /Unknown command: b/);
 });
 
 test('Every mistake in the values is told at once: where, what was expected, what was got', async () => {
@@ -96,9 +96,18 @@ test('Every mistake in the values is told at once: where, what was expected, wha
     hint: /start --help/,
   });
   for (const value of ['', '-1', '1.5', '1e3', '0', '99999', ' 1']) {
-    await assertRefused(['start', echo, `--workers=${value}`], { code: 'config-invalid', says: /--workers: expected a whole number .*, got "/, hint: /--help/ });
+    await assertRefused(['start', echo, `--workers=${value}`], {
+      code: 'config-invalid',
+      says: /--workers: expected a whole number .*, got "/,
+      hint: /--help/,
+    });
   }
-  await assertRefused(['start', echo], { code: 'config-invalid', env: { GRACEFUL_SUPER_NOPE: '1' }, says: /GRACEFUL_SUPER_NOPE: no such option/, hint: /--help/ });
+  await assertRefused(['start', echo], {
+    code: 'config-invalid',
+    env: { GRACEFUL_SUPER_NOPE: '1' },
+    says: /GRACEFUL_SUPER_NOPE: no such option/,
+    hint: /--help/,
+  });
   await assertRefused(['start', echo, '--name', '../up'], { code: 'config-invalid', says: /--name: expected 1 to 64 letters.*got "\.\.\/up"/, hint: /--help/ });
 });
 
@@ -122,6 +131,16 @@ test('A script, a folder on its way, a control folder or a port that the user ha
   await assertRefused(['start', echo, '--runtime-dir', join(locked, 'run')], {
     code: 'control-folder-unwritable',
     says: /cannot use the control folder .*locked\/run: EACCES/,
+    hint: /--runtime-dir/,
+    asNobody: true,
+  });
+  const foreign = join(folder.path, 'foreign');
+  mkdirSync(foreign, { mode: 0o777 });
+  chownSync(foreign, 4711, 4711);
+  chmodSync(foreign, 0o777);
+  await assertRefused(['start', echo, '--runtime-dir', foreign], {
+    code: 'control-folder-unwritable',
+    says: /it belongs to another user \(uid 4711\)/,
     hint: /--runtime-dir/,
     asNobody: true,
   });
@@ -154,7 +173,7 @@ test('A port that the program itself finds taken ends the start with the same co
   await using rig = await startMaster({ script: 'http-echo.cjs', env: { PORT: String(taken.port) }, waitReady: false });
   const { code, stderr } = await rig.finished;
   assert.equal(code, exitCodes['address-in-use'], stderr);
-  const { message } = await rig.events.find(({ event }) => event === 'reload-finished') ?? { message: '' };
+  const { message } = (await rig.events.find(({ event }) => event === 'reload-finished')) ?? { message: '' };
   assert.match(message, /start failed: worker 1 .*listen EADDRINUSE: address already in use/);
 });
 
@@ -170,7 +189,12 @@ test('A control folder that is a file, and a control socket whose path is too lo
 test('A name that is running, none that is, and several without a name', async () => {
   await using one = await startMaster({ script: 'http-echo.cjs', name: 'one' });
   const { runtimeDir } = one;
-  await assertRefused(['start', echo, '--name', 'one'], { code: 'already-running', says: /a master named "one" is already running/, hint: /--name/, runtimeDir });
+  await assertRefused(['start', echo, '--name', 'one'], {
+    code: 'already-running',
+    says: /a master named "one" is already running/,
+    hint: /--name/,
+    runtimeDir,
+  });
   for (const command of ['reload', 'stop', 'status']) {
     await assertRefused([command], { code: 'not-running', says: /no master is running/, hint: /graceful-super start/ });
     await assertRefused([command, 'two'], { code: 'not-running', says: /no master named "two" is running/, hint: /there are: one/, runtimeDir });
@@ -206,7 +230,11 @@ test('An environment file, a working directory, a Node binary, a log file or a p
   const file = write(folder, 'file', '');
   const old = write(folder, 'old-node', '#!/bin/sh\necho 18.0.0\n', 0o755);
   const newer = (says: RegExp) => ({ code: 'node-unusable', says, hint: /Node 20\.19 or later/ }) as const;
-  await assertRefused(['start', echo, '--environment-file', 'nope.env'], { code: 'env-file-unreadable', says: /nope\.env: no such file/, hint: /--environment-file/ });
+  await assertRefused(['start', echo, '--environment-file', 'nope.env'], {
+    code: 'env-file-unreadable',
+    says: /nope\.env: no such file/,
+    hint: /--environment-file/,
+  });
   await assertRefused(['start', echo, '--environment-file', root], { code: 'env-file-unreadable', says: /it is a directory/, hint: /--environment-file/ });
   await assertRefused(['start', echo, '--cwd', 'nope'], { code: 'cwd-invalid', says: /nope: no such file/, hint: /--cwd/ });
   await assertRefused(['start', echo, '--cwd', file], { code: 'cwd-invalid', says: /it is no directory/, hint: /--cwd/ });

@@ -69,6 +69,13 @@ test('Several listens on port 0 get the same ports again', async () => {
   assert.equal((await rig.status()).listeners.length, 3);
 });
 
+test('A server that closes and listens on port 0 again gets the same port, and the master holds no more', async () => {
+  await using rig = await startMaster({ script: 'reopens-port.cjs' });
+  const { text } = await ask(rig.url());
+  assert.deepEqual(JSON.parse(text), { first: rig.port(), again: rig.port() });
+  assert.equal((await rig.status()).listeners.length, 1);
+});
+
 test('A stale socket file is replaced', async () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'web.sock');
@@ -185,7 +192,7 @@ test('A port below 1024 is denied as Node denies it', { skip: nobody.reason }, a
   const flags = ['--name', 'denied', '--runtime-dir', dirname(program.file)];
   const supervised = nobody.run([join(root, 'bin/graceful-super.js'), 'start', fixture('listens.cjs'), ...flags, '--', program.file]);
   const [expected, told] = [bare, supervised].map(({ stdout }) => ({ ...(JSON.parse(stdout) as Told), pid: 0 }));
-  assert.equal(expected?.['code'], 'EACCES');
+  assert.match(bare.stdout, /EACCES/);
   assert.deepEqual(told, expected);
 });
 

@@ -28,7 +28,7 @@ test('Fastify, whose own SIGTERM handler closes it', async () => {
   await wire.until(String(oldPid));
   await reload(rig, askPid);
   wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'); // a keep-alive client of the old worker is answered, and not with 503
-  await wire.until(/200 OK[^]*200 OK/);
+  await wire.until(/200 OK[\s\S]*200 OK/);
   assert.equal(await wire.end(), 'FIN');
   assert.doesNotMatch(wire.text, /503/);
   await rig.waitFor(() => rig.stdout.includes(`app closed ${oldPid}`) || undefined, 'app.close() of the old worker');
@@ -182,7 +182,7 @@ test('UDP is the business of the program', async () => {
   });
 });
 
-/** Starts, serves, reloads under a request that is being answered, serves, stops. */
+/** Starts, serves, is reloaded, serves by a new process, stops. */
 async function survivesReload(script: string, askWho: (rig: Rig) => Promise<number>, env: NodeJS.ProcessEnv = {}): Promise<void> {
   await using rig = await startMaster({ script, env });
   await reload(rig, askWho);

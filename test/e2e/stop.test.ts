@@ -9,11 +9,18 @@ test('While the master stops, what is open is finished, and whoever connects is 
   const socket = join(folder.path, 'idle.sock');
   await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--listen', `unix:${socket}`] });
   const url = `http://${rig.addresses().find((address) => address.startsWith('127.'))}`;
-  const slow = ask(`${url}/?wait=1500`);
+  let isAnswered = false;
+  const slow = ask(`${url}/?wait=4000`).finally(() => {
+    isAnswered = true;
+  });
   await ask(url);
   rig.signal('SIGTERM');
   const codeOf = (error: NodeJS.ErrnoException) => error.code;
-  await poll(async () => (await ask(url).then(() => 'answered', codeOf)) === 'ECONNREFUSED', () => 'still accepted or left waiting');
+  await poll(
+    async () => (await ask(url).then(() => 'answered', codeOf)) === 'ECONNREFUSED',
+    () => 'still accepted or left waiting',
+  );
+  assert.equal(isAnswered, false, 'refused at once, not when everything is over');
   assert.equal(existsSync(socket), false);
   assert.equal((await slow).status, 200);
   assert.equal((await rig.finished).code, 0);

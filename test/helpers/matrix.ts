@@ -9,7 +9,11 @@ import { join } from 'node:path';
 
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26'];
 const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'graceful-super-test');
-const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) => readdirSync(folder).filter((file) => file.endsWith('.test.ts')).map((file) => join(folder, file)));
+const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) =>
+  readdirSync(folder)
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => join(folder, file)),
+);
 
 for (const version of versions) {
   const node = install(version);

@@ -176,9 +176,10 @@ describe('mistakes', () => {
 
 test('an option is written in kebab-case as a flag', () => assert.equal(flagName('drainTimeout'), '--drain-timeout'));
 
-test('the folder of the control sockets is the one of the user', { skip: process.getuid?.() === 0 }, () => {
-  const uid = process.getuid?.();
-  assert.equal(defaultRuntimeDir({ XDG_RUNTIME_DIR: '/run/user/7' }, '/tmp'), '/run/user/7/graceful-super');
-  assert.equal(defaultRuntimeDir({}, '/tmp'), `/tmp/graceful-super-${uid}`);
-  assert.equal(defaultRuntimeDir({ XDG_RUNTIME_DIR: '' }, '/tmp'), `/tmp/graceful-super-${uid}`);
+test('the folder of the control sockets is the one of the user, or of the system for root', () => {
+  const uid = process.getuid?.() ?? 0;
+  const isSystem = uid === 0 && process.platform === 'linux';
+  const folders = [{ XDG_RUNTIME_DIR: '/run/user/7' }, {}, { XDG_RUNTIME_DIR: '' }].map((env) => defaultRuntimeDir(env, '/tmp'));
+  const own = ['/run/user/7/graceful-super', `/tmp/graceful-super-${uid}`, `/tmp/graceful-super-${uid}`];
+  assert.deepEqual(folders, isSystem ? Array(3).fill('/run/graceful-super') : own);
 });

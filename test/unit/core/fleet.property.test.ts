@@ -97,7 +97,7 @@ function inManyWorlds(deeds: fc.Arbitrary<Deed>, check: (world: World, policies:
       for (const act of past) act(world, choices);
       check(world, choices);
     }),
-    { numRuns: 200 },
+    { numRuns: 120 },
   );
 }
 

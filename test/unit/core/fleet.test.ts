@@ -1,6 +1,7 @@
 /** The fleet, told scenarios step by step. Worker ids and generations count from 1. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { calm } from '../../../src/core/backoff.ts';
 import type { Failure, Policy } from '../../../src/core/event.ts';
 import { nextDeadline } from '../../../src/core/fleet.ts';
 import { policyWith } from '../helpers/policy.ts';
@@ -400,7 +401,7 @@ describe('a crash loop', () => {
 
   test('is told once', () => {
     const story = looping();
-    assert.deepEqual(story.told('crash-loop'), [{ type: 'crash-loop', generation: 1, restarts: 3, windowMs: 60_000 }]);
+    assert.deepEqual(story.told('crash-loop'), [{ type: 'crash-loop', generation: 1, crashes: 3 }]);
     story.nextTick();
     story.exit(4);
     assert.deepEqual(story.told('crash-loop'), []);
@@ -425,17 +426,51 @@ describe('a crash loop', () => {
     story.reload();
     story.resolve();
     story.serveAll();
-    assert.deepEqual(story.fleet.backoff, { crashes: [], nextStartAt: 0, isLooping: false });
+    assert.deepEqual(story.fleet.backoff, calm);
   });
 
   test('crashes of a new generation do not count against the old one', () => {
     const story = reloading();
     story.exit(2);
-    assert.deepEqual(story.fleet.backoff.crashes, []);
+    assert.equal(story.fleet.backoff.streak, 0);
+  });
+});
+
+describe('a worker that leaves its place without crashing', () => {
+  test('is replaced with back-off, too, if it happens again and again', () => {
+    const story = running({ drainTimeoutMs: 30_000 });
+    for (let round = 0; round < 50; round++) {
+      story.now += 10;
+      story.withdraw(...story.fleet.workers.filter(({ phase }) => phase === 'serving').map(({ id }) => id));
+      story.serveAll();
+    }
+    assert.ok(story.fleet.workers.length <= 4, `${story.fleet.workers.length} processes after 500 ms`);
+  });
+
+  test('a ready worker may accept at the moment another one is being started', () => {
+    const story = running({ workers: 2 });
+    story.exit(1, 2);
+    story.now = 100;
+    story.ready(4);
+    assert.deepEqual(story.only('admit'), [{ type: 'admit', worker: 4 }]);
   });
 });
 
 describe('stop', () => {
+  test('the first request during a start that has failed is the first, not the second', () => {
+    const story = fresh({ workers: 2 });
+    story.reload();
+    story.resolve();
+    story.exit(1);
+    story.stop();
+    assert.deepEqual(story.only('signal'), []);
+    story.exit(2);
+    assert.deepEqual(
+      story.only('exit').map((effect) => effect.type === 'exit' && effect.forced),
+      [false],
+    );
+  });
+
   test('drains every worker, and ends when they are gone', () => {
     const story = running({ workers: 2 });
     story.stop();

@@ -29,7 +29,7 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
     case 'stopped':
       return { ...who, phase, exit: codeZero };
     case 'crashed':
-      return { ...who, phase, failure: codeOne, chance: 0 };
+      return { ...who, phase, failure: codeOne };
   }
 }
 

@@ -22,7 +22,7 @@ const serving: Worker = { ...who, phase: 'serving', since: 600 };
 const draining: Draining = { ...who, phase: 'draining', since: 700, withdrew: false, drained: false, next: 'SIGTERM', deadline: 3200 };
 const unfit: Worker = { ...who, phase: 'unfit', failure: timedOut, next: 'SIGKILL', deadline: 1110 };
 const stopped: Worker = { ...who, phase: 'stopped', exit: codeZero };
-const crashed: Worker = { ...who, phase: 'crashed', failure: codeOne, chance: 0.5 };
+const crashed: Worker = { ...who, phase: 'crashed', failure: codeOne };
 
 type Told = Report extends infer R
   ? R extends { worker: number; generation: number; type: `worker-${string}` }
@@ -46,7 +46,7 @@ function withdrawnAt(now: number): WorkerStep {
 }
 
 function crashedBy(failure: Failure): WorkerStep {
-  return [{ ...who, phase: 'crashed', failure, chance: 0.5 }, told({ type: 'worker-crashed', failure })];
+  return [{ ...who, phase: 'crashed', failure }, told({ type: 'worker-crashed', failure })];
 }
 
 function unfitAt(now: number, failure: Failure): WorkerStep {

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { root, temporaryFolder } from '../helpers/rig.ts';
+
+// npm as it came with this Node, or else whichever is found
+function run(command: string, args: readonly string[], cwd: string): SpawnSyncReturns<string> {
+  const PATH = `${dirname(process.execPath)}:${process.env['PATH']}`;
+  return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...process.env, PATH, npm_config_audit: 'false', npm_config_fund: 'false' } });
+}
+
+function succeed(command: string, args: readonly string[], cwd: string): string {
+  const { status, stdout, stderr } = run(command, args, cwd);
+  assert.equal(status, 0, `${command} ${args.join(' ')}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+test('The package as npm would publish it', async (t: TestContext) => {
+  using folder = temporaryFolder();
+  const [packed] = JSON.parse(succeed('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder.path], root)) as [Packed];
+  const tarball = join(folder.path, packed.filename);
+  const paths = packed.files.map(({ path }) => path);
+
+  await t.test('holds what runs, its types and its licence, and no source or test', () => {
+    for (const path of [
+      'package.json',
+      'LICENSE',
+      'README.md',
+      'bin/graceful-super.js',
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/cli/main.js',
+      'dist/worker/preload.js',
+    ]) {
+      assert.ok(paths.includes(path), `${path} is missing`);
+    }
+    assert.deepEqual(
+      paths.filter((path) => !/^(bin|dist)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path)),
+      [],
+    );
+    assert.deepEqual(
+      paths.filter((path) => /test|(?<!\.d)\.ts$/.test(path)),
+      [],
+    );
+  });
+
+  await t.test('publint and attw find nothing', () => {
+    const publint = run(join(root, 'node_modules/.bin/publint'), [tarball, '--strict'], root);
+    assert.equal(publint.status, 0, publint.stdout + publint.stderr);
+    const attw = run(join(root, 'node_modules/.bin/attw'), [tarball, '--profile', 'esm-only'], root);
+    assert.equal(attw.status, 0, attw.stdout + attw.stderr);
+  });
+
+  await t.test('installs without scripts, runs, and is importable', (t: TestContext) => {
+    writeFileSync(join(folder.path, 'package.json'), '{ "private": true, "type": "module" }');
+    const install = ['install', '--ignore-scripts', tarball];
+    const offline = run('npm', [...install, '--offline'], folder.path);
+    const { status, stderr } = offline.status === 0 ? offline : run('npm', [...install, '--fetch-retries=1'], folder.path);
+    if (status !== 0 && /ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|network/.test(stderr))
+      return t.skip(`the npm registry can't be reached: ${stderr.split('\n')[0]}`);
+    assert.equal(status, 0, stderr);
+    assert.match(succeed('npx', ['--no-install', 'graceful-super', '--version'], folder.path), /^\d+\.\d+\.\d+\n$/);
+    assert.match(succeed('npx', ['--no-install', 'graceful-super', 'start', '--help'], folder.path), /--drain-timeout +TIME: /);
+    writeFileSync(join(folder.path, 'program.mjs'), "import * as all from 'graceful-super';\nconsole.log(Object.keys(all).sort().join());\nall.ready();\n");
+    assert.match(succeed(process.execPath, ['program.mjs'], folder.path), /\bonDrain,ready\b/);
+    writeFileSync(
+      join(folder.path, 'program.ts'),
+      "import { onDrain, ready } from 'graceful-super';\nonDrain(async () => {});\nready();\n// @ts-expect-error: it takes a function\nonDrain(1);\n",
+    );
+    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', '', '--ignoreConfig'];
+    succeed(join(root, 'node_modules/.bin/tsc'), [...options, 'program.ts'], folder.path);
+    const bad = run('npx', ['--no-install', 'graceful-super', 'start', './nope.js', '--runtime-dir', join(folder.path, 'run')], folder.path);
+    assert.equal(bad.status, 10, bad.stderr);
+  });
+});
