@@ -43,7 +43,7 @@ export class Crew {
     const { dispatch, note, listeners, files } = this.#host;
     const identity: WorkerIdentity = { worker, generation, waitReady, times, listeners: listeners.named() };
     const process = startWorker(launch, identity, {
-      onMessage: (message) => (message.type === 'listen' ? void this.#grant(worker, { generation, backlog }, message) : this.#hear(worker, message)),
+      onMessage: (message) => (message.type === 'listen' ? void this.#grant(worker, { generation, backlog, waitReady }, message) : this.#hear(worker, message)),
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
       onDisconnect: () => dispatch({ type: 'worker-withdrew', worker }),
       onExit: (exit) => {
@@ -112,12 +112,12 @@ export class Crew {
     }
   }
 
-  async #grant(worker: number, terms: { generation: number; backlog: number | undefined }, { id, ...query }: Listen): Promise<void> {
+  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
     const { listeners, files, note } = this.#host;
     const known = listeners.files.length;
     try {
       const { handle, ...grant } = await listeners.grant(query, terms);
-      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant }, handle);
+      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
