@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { publint } from 'publint';
 import { root, temporaryFolder } from '../helpers/rig.ts';
 
 // npm as it came with this Node, or else whichever is found
@@ -51,10 +53,12 @@ test('The package as npm would publish it', async (t: TestContext) => {
     );
   });
 
-  await t.test('publint and attw find nothing', () => {
-    const publint = run(join(root, 'node_modules/.bin/publint'), [tarball, '--strict'], root);
-    assert.equal(publint.status, 0, publint.stdout + publint.stderr);
-    const attw = run(join(root, 'node_modules/.bin/attw'), [tarball, '--profile', 'esm-only'], root);
+  await t.test('publint and attw find nothing', async () => {
+    const { buffer } = new Uint8Array(readFileSync(tarball));
+    const { messages } = await publint({ pack: { tarball: buffer }, strict: true });
+    assert.deepEqual(messages, []);
+    const attwCli = fileURLToPath(new URL('dist/index.js', import.meta.resolve('@arethetypeswrong/cli/package.json')));
+    const attw = run(process.execPath, [attwCli, tarball, '--profile', 'esm-only'], root);
     assert.equal(attw.status, 0, attw.stdout + attw.stderr);
   });
 
