@@ -55,7 +55,11 @@ export function runtimeDirOf(argv: Readonly<Record<string, unknown>>): string {
 
 /** The master that the command, or the environment, names. */
 export function nameIn(argv: Readonly<Record<string, unknown>>): string | undefined {
-  return (argv['name'] as string | undefined) ?? process.env['GRACEFUL_SUPER_NAME'];
+  const [given, flag] = [argv['master'] as string | undefined, argv['name'] as string | undefined];
+  if (given !== undefined && flag !== undefined && given !== flag) {
+    throw new GracefulError('usage', `which master is meant, "${given}" or "${flag}"?`, { hint: 'name one of them' });
+  }
+  return given ?? flag ?? process.env['GRACEFUL_SUPER_NAME'];
 }
 
 /** `GET /status` */

@@ -32,19 +32,19 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
     .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
     .command(
-      'reload [name]',
+      'reload [master]',
       'Swap the code; fails if the new code did not start',
       targetOptions,
       choose(async () => (await import('./reload.ts')).reload),
     )
     .command(
-      'status [name]',
+      'status [master]',
       'Show what is running',
       (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
       choose(async () => (await import('./status.ts')).status),
     )
     .command(
-      'stop [name]',
+      'stop [master]',
       'Drain and stop',
       targetOptions,
       choose(async () => (await import('./stop.ts')).stop),
@@ -106,7 +106,7 @@ function toYargs({ kind, help, preset, value }: Option) {
 function targetOptions(parser: Argv): Argv {
   releaseSignals(); // a command that only asks may be interrupted
   return parser
-    .positional('name', { type: 'string', describe: 'Name of the master; may be left out where only one is running' })
+    .positional('master', { type: 'string', describe: 'Name of the master; may be left out where only one is running' })
     .option('name', { type: 'string', requiresArg: true, describe: 'The same' })
     .option('runtime-dir', { type: 'string', requiresArg: true, describe: 'FOLDER: Folder of the control sockets' });
 }

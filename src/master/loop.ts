@@ -24,13 +24,23 @@ export function startLoop(policy: Policy, perform: (effect: Effect) => void): Lo
   let isTurning = false;
   const events: FleetEvent[] = [];
   const now = () => performance.now();
+  const performOrTell = (effect: Effect) => {
+    try {
+      perform(effect);
+    } catch (error) {
+      // a fault in one effect must neither stop the loop nor pass unseen: it is told as an uncaught exception
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
   const turn = () => {
     if (isTurning) return; // an effect told something: it waits its turn
     isTurning = true;
     for (let event = events.shift(); event !== undefined; event = events.shift()) {
       const [next, ...effects] = step(fleet, event);
       fleet = next;
-      for (const effect of effects) perform(effect);
+      for (const effect of effects) performOrTell(effect);
     }
     isTurning = false;
     clearTimeout(timer);

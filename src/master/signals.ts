@@ -1,5 +1,5 @@
 /**
- * The one place that listens to signals. Imported first of all: the default action of most of them is to die, and one may
+ * The one place that listens to signals, and to what nobody else caught. Imported first of all: the default action of most of them is to die, and one may
  * come while the rest of the master is still being loaded. What comes early is kept.
  */
 
@@ -19,6 +19,14 @@ export function holdSignals(): void {
 export function onSignal(handler: (signal: Signal) => void): void {
   handle = handler;
   for (const signal of early.splice(0)) handler(signal);
+}
+
+/**
+ * A fault of ours, or garbage that a worker wrote into its channel (Node's parser throws): told, and survived. The services
+ * must not end because of it.
+ */
+export function onFault(tell: (error: unknown) => void): void {
+  process.on('uncaughtException', tell);
 }
 
 /** Restores the default actions; a signal that came meanwhile has its effect now. */

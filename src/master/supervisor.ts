@@ -15,7 +15,7 @@ import { type Loop, startLoop } from './loop.ts';
 import { writePidFile } from './pid-file.ts';
 import { policyOf } from './policy.ts';
 import { isStillThere, type Origin, resolveLaunch } from './release.ts';
-import { onSignal } from './signals.ts';
+import { onFault, onSignal } from './signals.ts';
 import { takeStatus } from './status.ts';
 import { describeReport, type Line } from './wording.ts';
 
@@ -96,6 +96,10 @@ class Supervisor {
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
     this.#requestReload('start');
     onSignal((signal) => this.#onSignal(signal));
+    onFault((error) => {
+      const { message, stack = '' } = toReport(error);
+      this.#log.write('internal-error', { level: 'error', text: `internal error, going on: ${message}`, details: stack });
+    });
     const exitCode = await ended;
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
     return exitCode;
@@ -184,7 +188,9 @@ class Supervisor {
     const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
     this.#log.write(type, line, { ...fields, ...pid });
     for (const tell of [...this.#tells]) tell(report, line);
-    if (type === 'reload-finished' && report.outcome === 'committed' && report.previous === 0) this.#announce();
+    if (type !== 'reload-finished' || report.previous !== 0) return;
+    if (report.outcome === 'committed') this.#announce();
+    else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
   }
 
   /** The first generation serves: what a person who started it wants to know. */
@@ -232,7 +238,8 @@ class Supervisor {
       tell({ type: 'stopped', exitCode });
       end(exitCode);
     };
-    this.#loop.dispatch({ type: 'stop-requested', by: 'control' });
+    // asked again, as by a deploy script that retries, it joins the stop that is under way
+    if (this.#loop.fleet.phase === 'running') this.#loop.dispatch({ type: 'stop-requested', by: 'control' });
     return silence;
   }
 

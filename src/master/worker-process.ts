@@ -1,5 +1,6 @@
 /** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { Server, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { toReport } from '../errors.ts';
 import { onHidden, sendHidden } from '../node/channel.ts';
@@ -69,10 +70,10 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
     if (message.type === 'failed') lastWords = message.error;
     if (!hasEnded) listener.onMessage(message);
   });
-  child.on('message', (message) => {
-    if (message === 'ready')
-      listener.onMessage({ type: 'ready' }); // how a program tells PM2
-    else listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
+  child.on('message', (message, handle) => {
+    if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);
+    if (message === 'ready') return listener.onMessage({ type: 'ready' }); // how a program tells PM2
+    listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
   });
   child.once('disconnect', () => {
     // a channel mostly closes because its process ends, which tells more
@@ -89,6 +90,12 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
       tell();
     });
   });
+}
+
+/** A handle that a program sent to its parent, whom it took for somebody else: kept, it would leak. */
+function closeForeign(handle: Socket | Server): void {
+  if (handle instanceof Server) handle.close();
+  else handle.destroy();
 }
 
 function exitOf(code: number | null, signal: NodeJS.Signals | null, lastWords: ErrorReport | undefined): ProcessExit {

@@ -274,3 +274,10 @@ test('What a worker says that fits nothing is logged, ignored, and harms nobody'
   assert.equal((await rig.hup())['outcome'], 'committed');
   assert.ok((await rig.status()).workers.every(({ connections }) => (connections ?? 0) < 100));
 });
+
+test('A worker that writes garbage into its channel does not harm the master', async () => {
+  await using rig = await startMaster({ script: 'writes-into-channel.cjs' });
+  await ask(rig.url());
+  await rig.until('internal-error', ({ message }) => /going on: .*JSON/.test(message));
+  assert.equal((await rig.hup())['outcome'], 'committed');
+});
