@@ -1,6 +1,6 @@
 /** Every error that a user can meet, its exit code, and the one class that carries it. */
 
-/** Stable code → exit code of the process. Also the table in docs/operations.md. */
+/** Stable code → exit code of the process. Also the table in docs/cli.md. */
 export const exitCodes = {
   internal: 1,
   usage: 2,

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { defaultRuntimeDir } from '../config/config.ts';
 import { GracefulError, systemCode } from '../errors.ts';
@@ -50,7 +50,8 @@ export async function findMasters(folder: string): Promise<Master[]> {
 /** Where the control sockets are. */
 export function runtimeDirOf(argv: Readonly<Record<string, unknown>>): string {
   const given = (argv['runtimeDir'] as string | undefined) ?? process.env['GRACEFUL_SUPER_RUNTIME_DIR'];
-  return given === undefined ? defaultRuntimeDir(process.env, tmpdir()) : resolve(given);
+  if (given === undefined) return defaultRuntimeDir(process.env, tmpdir());
+  return isAbsolute(given) ? given : resolve(given); // resolve fails in a folder that was removed
 }
 
 /** The master that the command, or the environment, names. */

@@ -27,7 +27,7 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  return yargs([...args])
+  return yargs([...args], '/')
     .scriptName('graceful-super')
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
     .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))

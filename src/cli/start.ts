@@ -34,10 +34,19 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
 /** The current folder as the shell knows it, symlinks unresolved: a `current` link in it is followed anew at each reload. */
 function logicalFolder(): string {
   const { PWD } = process.env;
-  const physical = process.cwd();
+  const physical = currentFolder();
   try {
     return PWD !== undefined && realpathSync(PWD) === physical ? PWD : physical;
   } catch {
     return physical; // ENOENT: PWD is a leftover of another shell
+  }
+}
+
+/** A folder that was removed under us is as good as none: what is needed from it is missed later, by name. */
+function currentFolder(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return process.env['PWD'] ?? '/'; // ENOENT (uv_cwd)
   }
 }

@@ -8,8 +8,10 @@ import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './cl
 export async function status(argv: Readonly<Record<string, unknown>>): Promise<number> {
   const masters = nameIn(argv) === undefined ? await findMasters(runtimeDirOf(argv)) : [];
   if (masters.length > 1) {
-    const all = await Promise.all(masters.map(fetchStatus));
-    print(argv['json'] ? JSON.stringify(all, undefined, 2) : table(['NAME', 'PID', 'GENERATION', 'WORKERS', 'UPTIME', 'LISTENING'], all.map(summary)));
+    const all = await Promise.all(masters.map((master) => fetchStatus(master).catch(() => master)));
+    const rows = all.map((one) => ('pid' in one ? summary(one) : [one.name, '?', '?', '?', '?', 'does not answer']));
+    const known = all.map((one) => ('pid' in one ? one : { name: one.name, error: 'does not answer' }));
+    print(argv['json'] ? JSON.stringify(known, undefined, 2) : table(['NAME', 'PID', 'GENERATION', 'WORKERS', 'UPTIME', 'LISTENING'], rows));
     return 0;
   }
   const one = await fetchStatus(await findMaster(argv));

@@ -1,6 +1,6 @@
 /**
- * Flags, environment and file → one validated, frozen Config. The table below is the one place that knows every option:
- * its default, its form and its help text. Precedence: flags > GRACEFUL_SUPER_* > --config file > defaults.
+ * Flags, environment and file → one validated, frozen Config. What each option is stands in
+ * options.ts. Precedence: flags > GRACEFUL_SUPER_* > --config file > defaults.
  */
 import { basename, dirname, extname, resolve } from 'node:path';
 import * as v from 'valibot';
@@ -171,7 +171,7 @@ function invalid(mistakes: readonly string[]): GracefulError {
 function nameOf(script: string): string {
   const name = basename(script, extname(script))
     .replace(/[^\w.-]/g, '-')
-    .replace(/^\.+/, '')
+    .replace(/^[.-]+/, '')
     .slice(0, 64);
   return name === '' ? 'app' : name;
 }

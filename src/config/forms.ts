@@ -78,7 +78,7 @@ function toWhole(value: unknown, min: number, max: number): number | undefined {
 
 /** The name of a master. */
 export function toName(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[\w-][\w.-]{0,63}$/.test(value) ? value : undefined;
+  return typeof value === 'string' && /^\w[\w.-]{0,63}$/.test(value) ? value : undefined;
 }
 
 /** How many workers; `auto` is one a core. */

@@ -17,7 +17,7 @@ export interface Option {
 /** Every option, in the order of the help. */
 export const options: Readonly<Record<string, Option>> = {
   name: option(
-    form('1 to 64 letters, digits, ".", "_" or "-", not starting with "."', toName),
+    form('1 to 64 letters, digits, ".", "_" or "-", not starting with "." or "-"', toName),
     undefined,
     'Name of this master (default: from the script)',
     {},

@@ -41,8 +41,8 @@ export class Crew {
 
   spawn(worker: number, generation: number, { launch, waitReady, times, backlog }: Order): void {
     const { dispatch, note, listeners, files } = this.#host;
-    const identity: WorkerIdentity = { worker, generation, waitReady, times, listeners: listeners.named() };
-    const process = startWorker(launch, identity, {
+    const identity: WorkerIdentity = { worker, generation, waitReady, times, listeners: listeners.named(generation), master: process.pid };
+    const child = startWorker(launch, identity, {
       onMessage: (message) => (message.type === 'listen' ? void this.#grant(worker, { generation, backlog, waitReady }, message) : this.#hear(worker, message)),
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
       onDisconnect: () => dispatch({ type: 'worker-withdrew', worker }),
@@ -51,8 +51,8 @@ export class Crew {
         this.#processes.delete(worker);
       },
     });
-    this.#processes.set(worker, process);
-    process.send({ type: 'files', files: files() });
+    this.#processes.set(worker, child);
+    child.send({ type: 'files', files: files() });
   }
 
   send(worker: number, message: ToWorker): void {

@@ -3,9 +3,10 @@
  * own loop, so it never accepts. The same address always gets the same handle, and so outlives every worker.
  */
 import { lookup } from 'node:dns/promises';
-import { chmodSync, lstatSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import type { ListenSpec } from '../config/config.ts';
 import { GracefulError } from '../errors.ts';
@@ -34,7 +35,8 @@ interface Listener extends Address {
   readonly file: OwnedFile | null;
   /** Generations that use it: a worker of theirs asked for it, or their configuration names it. */
   readonly usedBy: Set<number>;
-  name: string | null;
+  /** What each generation's configuration calls it. */
+  readonly names: Map<number, string>;
   backlog: number;
   /** Somebody was let to listen: from then on the kernel queues connections, and new workers wait for their admission. */
   isListening: boolean;
@@ -86,17 +88,18 @@ export class Listeners {
     return this.#listeners.flatMap(({ file }) => file ?? []);
   }
 
-  /** For the log and the status. */
-  describe(): { name: string | null; address: string; backlog: number }[] {
-    return this.#listeners.map((listener) => ({ name: listener.name, address: describe(listener), backlog: listener.backlog }));
+  /** For the log and the status, with the names that this generation knows. */
+  describe(generation: number): { name: string | null; address: string; backlog: number }[] {
+    return this.#listeners.map((listener) => ({ name: listener.names.get(generation) ?? null, address: describe(listener), backlog: listener.backlog }));
   }
 
-  /** What programs are to give to `listen` for the named ones. */
-  named(): Record<string, { host: string; port: number } | { path: string }> {
-    const named = this.#listeners.filter((listener): listener is Listener & { name: string } => listener.name !== null);
-    return Object.fromEntries(
-      named.map(({ name, address, addressType, boundPort }) => [name, addressType === -1 ? { path: address } : { host: address, port: boundPort }]),
-    );
+  /** What programs of this generation are to give to `listen` for the named ones. */
+  named(generation: number): Record<string, { host: string; port: number } | { path: string }> {
+    const named = this.#listeners.flatMap((listener) => {
+      const name = listener.names.get(generation);
+      return name === undefined ? [] : [[name, targetOf(listener)] as const];
+    });
+    return Object.fromEntries(named);
   }
 
   async #hold(specs: readonly ListenSpec[], generation: number): Promise<void> {
@@ -115,7 +118,7 @@ export class Listeners {
     }
     for (const { spec, listener } of held) {
       listener.usedBy.add(generation);
-      listener.name = spec.name;
+      if (spec.name !== null) listener.names.set(generation, spec.name);
     }
   }
 
@@ -220,7 +223,7 @@ function newListener(address: Address, handle: ListenHandle): Listener {
     boundPort: portOf(handle),
     file: isFile ? rememberFile(address.address) : null,
     usedBy: new Set(),
-    name: null,
+    names: new Map(),
     backlog: DEFAULT_BACKLOG,
     isListening: false,
     serverData: null,
@@ -243,6 +246,10 @@ function describe({ address, addressType, boundPort }: Listener): string {
   return addressType === 6 ? `[${address}]:${boundPort}` : `${address}:${boundPort}`;
 }
 
+function targetOf({ address, addressType, boundPort }: Listener): { host: string; port: number } | { path: string } {
+  return addressType === -1 ? { path: address } : { host: address, port: boundPort };
+}
+
 function cannotListen(spec: ListenSpec, errno: number): GracefulError {
   const where = spec.kind === 'unix' ? spec.path : `${spec.host ?? '*'}:${spec.port}`;
   const name = getSystemErrorName(errno);
@@ -253,9 +260,12 @@ function cannotListen(spec: ListenSpec, errno: number): GracefulError {
     const hint = spec.kind === 'unix' ? 'another process listens on it' : `another process holds it (ss -ltnp 'sport = :${spec.port}')`;
     return new GracefulError('address-in-use', `cannot listen on ${where}: address already in use`, { hint });
   }
-  if (name === 'EACCES' || name === 'EPERM') {
+  if (name === 'EACCES' || name === 'EPERM' || name === 'EROFS') {
+    // libuv says EACCES for ENOENT
+    const reason =
+      spec.kind === 'unix' && !existsSync(dirname(spec.path)) ? 'no such folder' : name === 'EROFS' ? 'read-only file system' : 'permission denied';
     const hint = spec.kind === 'unix' ? 'the folder must be there, and writable' : 'ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)';
-    return new GracefulError('address-denied', `cannot listen on ${where}: permission denied`, { hint });
+    return new GracefulError('address-denied', `cannot listen on ${where}: ${reason}`, { hint });
   }
   return new GracefulError('address-unavailable', `cannot listen on ${where}: ${name}`, { hint: 'the address must be one of this machine (ip address)' });
 }

@@ -2,8 +2,8 @@
  * The master's log, by winston: one line an event; for people on a terminal, JSON elsewhere. winston is loaded while the
  * first worker starts; until then lines wait.
  */
-import { createWriteStream, openSync } from 'node:fs';
-import type { Writable } from 'node:stream';
+import { appendFile, close, openSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../config/config.ts';
 import { GracefulError, toReport } from '../errors.ts';
@@ -27,19 +27,21 @@ interface Entry {
   readonly [field: string]: unknown;
 }
 
+type Format = (entry: Entry) => string;
+
 /** @throws GracefulError `log-file-unwritable` */
 export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel' | 'logFormat' | 'logFile'>): Log {
   const isText = logFormat === 'text' || (logFormat === 'auto' && logFile === undefined && process.stderr.isTTY);
-  let sink = openSink(logFile);
+  const format: Format = isText ? toText : toJson;
+  let sink = openSink(logFile, format);
   let transport: transport | undefined;
   let logger: Logger | undefined;
   const waiting: Entry[] = [];
   let attach: () => transport;
   const loaded = import('winston').then(({ default: winston }) => {
-    const format = winston.format.printf((entry) => (isText ? toText(entry as Entry) : toJson(entry as Entry)));
     attach = () => new winston.transports.Stream({ stream: sink });
     transport = attach();
-    logger = winston.createLogger({ level: logLevel, format, transports: [transport] });
+    logger = winston.createLogger({ level: logLevel, format: winston.format.printf((entry) => format(entry as Entry)), transports: [transport] });
     for (const entry of waiting.splice(0)) logger.log(entry);
   });
   return {
@@ -52,7 +54,7 @@ export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel
       if (logFile === undefined) return;
       const [oldSink, oldTransport] = [sink, transport];
       try {
-        sink = openSink(logFile);
+        sink = openSink(logFile, format);
       } catch (error) {
         this.write('log-file-kept', { level: 'warn', text: toReport(error).message });
         return;
@@ -73,19 +75,45 @@ export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel
   };
 }
 
-function openSink(logFile: string | undefined): Writable {
+function openSink(logFile: string | undefined, format: Format): Writable {
   if (logFile === undefined) {
     process.stderr.on('error', () => {}); // EPIPE, EIO: whoever read the log is gone; the services go on
     return process.stderr;
   }
   try {
-    const sink = createWriteStream(logFile, { fd: openSync(logFile, 'a', 0o640) });
-    sink.on('error', () => {}); // ENOSPC: a full disk stops the log, not the services
-    return sink;
+    return new LogFile(openSync(logFile, 'a', 0o640), format);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GracefulError('log-file-unwritable', `cannot write log file ${logFile}: ${reason}`, { hint: 'pass another --log-file', cause });
   }
+}
+
+/** Never fails: while the disk is full lines are lost and counted, and the first one after it says how many. */
+class LogFile extends Writable {
+  readonly #fd: number;
+  readonly #format: Format;
+  #lost = 0;
+
+  constructor(fd: number, format: Format) {
+    super({ decodeStrings: false });
+    this.#fd = fd;
+    this.#format = format;
+  }
+
+  override _write(line: string, _encoding: BufferEncoding, callback: () => void): void {
+    appendFile(this.#fd, this.#lost === 0 ? line : `\n${this.#format(gap(this.#lost))}\n${line}`, (error) => {
+      this.#lost = error ? this.#lost + 1 : 0;
+      callback();
+    });
+  }
+
+  override _final(callback: () => void): void {
+    close(this.#fd, callback);
+  }
+}
+
+function gap(lost: number): Entry {
+  return { time: new Date().toISOString(), level: 'warn', event: 'log-lines-lost', message: `the log file could not be written: ${lost} lines are missing` };
 }
 
 function toJson(entry: Entry): string {

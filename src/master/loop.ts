@@ -37,12 +37,15 @@ export function startLoop(policy: Policy, perform: (effect: Effect) => void): Lo
   const turn = () => {
     if (isTurning) return; // an effect told something: it waits its turn
     isTurning = true;
-    for (let event = events.shift(); event !== undefined; event = events.shift()) {
-      const [next, ...effects] = step(fleet, event);
-      fleet = next;
-      for (const effect of effects) performOrTell(effect);
+    try {
+      for (let event = events.shift(); event !== undefined; event = events.shift()) {
+        const [next, ...effects] = step(fleet, event);
+        fleet = next;
+        for (const effect of effects) performOrTell(effect);
+      }
+    } finally {
+      isTurning = false; // a fault in the core loses its event, and nothing else
     }
-    isTurning = false;
     clearTimeout(timer);
     const deadline = nextDeadline(fleet);
     if (deadline !== Number.POSITIVE_INFINITY) timer = setTimeout(() => dispatch({ type: 'tick' }), Math.max(0, Math.ceil(deadline - now())));

@@ -171,9 +171,18 @@ class Supervisor {
     if (isStillThere(launch)) return this.#crew.spawn(worker, generation, { ...order, launch });
     // the release that this generation was started from is gone: what its paths lead to now is the best there is
     void resolveLaunch(config, this.#options.origin).then(
-      (current) => this.#crew.spawn(worker, generation, { ...order, launch: current }),
-      (error) => this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random() }),
+      (current) => {
+        // it may have been told to end meanwhile, when there was nobody to tell
+        if (this.#loop.fleet.workers.some(({ id, phase }) => id === worker && phase === 'starting'))
+          this.#crew.spawn(worker, generation, { ...order, launch: current });
+        else this.#neverStarted(worker, new Error('no longer wanted'));
+      },
+      (error) => this.#neverStarted(worker, error),
     );
+  }
+
+  #neverStarted(worker: number, error: unknown): void {
+    this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random() });
   }
 
   #prune(generations: readonly number[]): void {
@@ -195,7 +204,7 @@ class Supervisor {
 
   /** The first generation serves: what a person who started it wants to know. */
   #announce(): void {
-    const listening = this.#listeners.describe().map(({ address }) => address);
+    const listening = this.#listeners.describe(this.#loop.fleet.generation).map(({ address }) => address);
     const where = listening.length === 0 ? 'without a listener' : `listening on ${listening.join(', ')}`;
     const { name } = this.#options.config;
     this.#writePidFile();
@@ -256,7 +265,7 @@ class Supervisor {
       version: this.#options.version,
       startedAt: this.#startedAt,
       now: this.#loop.now(),
-      listeners: this.#listeners.describe(),
+      listeners: this.#listeners.describe(this.#loop.fleet.generation),
       pidOf: (worker) => this.#crew.pidOf(worker),
       countConnections: (worker) => this.#crew.countConnections(worker),
     });

@@ -19,6 +19,16 @@ export interface ListenHandle {
   fchmod?(mode: number): number;
 }
 
+/** A `listen` as Node hands it on; `port` and `addressType` are null for a descriptor. */
+interface PrivateQuery {
+  readonly address: string | null;
+  readonly port: number | null;
+  readonly addressType: number | null;
+  readonly backlog: number | undefined;
+  readonly fd: number | undefined;
+  readonly flags: number | undefined;
+}
+
 interface SocketName {
   address?: string;
   port?: number;
@@ -75,12 +85,9 @@ export function failListen(server: net.Server, errno: number, where: { address: 
 }
 
 /** Lets Node bind by itself, as if there were no supervisor. */
-export function listenPrivately(
-  server: net.Server,
-  query: { address: string | null; port: number; addressType: number; backlog: number; fd: unknown; flags: number },
-): void {
-  const { address, port, addressType, backlog, fd, flags } = query;
-  (server as unknown as InternalServer)._listen2(address, port, addressType, backlog, fd as undefined, flags);
+export function listenPrivately(server: net.Server, query: PrivateQuery): void {
+  const { address, port, addressType, backlog = 0, fd, flags = 0 } = query;
+  (server as unknown as InternalServer)._listen2(address, port as number, addressType as number, backlog, fd as undefined, flags);
 }
 
 /**

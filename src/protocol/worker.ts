@@ -94,6 +94,8 @@ export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 
 /** What stands in that variable, as JSON. */
 export interface WorkerIdentity {
+  /** The master's pid: when it is no longer this process's parent, the master is gone. */
+  readonly master: number;
   readonly worker: number;
   readonly generation: number;
   readonly waitReady: boolean;

@@ -36,8 +36,7 @@ export function capture(ask: (id: number, query: ListenQuery) => void): Capture 
   answerListens((server, query, answer) => {
     const { fd, port, addressType } = query;
     if (port === null || addressType === null || (typeof fd === 'number' && fd >= 0)) {
-      listenPrivately(server, { ...query, port: port as number, addressType: addressType as number, backlog: query.backlog ?? 0, flags: query.flags ?? 0 });
-      return;
+      return listenPrivately(server, query);
     }
     const id = ++lastId;
     const place = port === 0 ? places.take(`${query.address}:${addressType}`) : undefined;
@@ -79,15 +78,8 @@ export function capture(ask: (id: number, query: ListenQuery) => void): Capture 
 /** In a thread there is no way to the master's listener: a listen there fails with a clear error, unless it can do without. */
 export function refuseInThread(): void {
   answerListens((server, query) => {
-    const { port, addressType } = query;
-    if (port === 0 || port === null)
-      return listenPrivately(server, {
-        ...query,
-        port: port as number,
-        addressType: addressType as number,
-        backlog: query.backlog ?? 0,
-        flags: query.flags ?? 0,
-      });
+    const { port } = query;
+    if (port === 0 || port === null) return listenPrivately(server, query);
     const where = port === -1 ? query.address : `${query.address ?? '*'}:${port}`;
     const message = `cannot listen on ${where} in a worker thread: graceful-super hands listeners to the main thread only; listen there, or with { exclusive: true } if the address may be free during a reload`;
     process.nextTick(() => server.emit('error', Object.assign(new Error(message), { code: 'ERR_LISTEN_IN_THREAD', syscall: 'listen' })));

@@ -31,9 +31,8 @@ const identity = process.env[WORKER_VARIABLE];
 if (!isMainThread) refuseInThread();
 else if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
 
-function supervise({ worker, generation, waitReady, times, listeners }: WorkerIdentity): void {
+function supervise({ master, worker, generation, waitReady, times, listeners }: WorkerIdentity): void {
   hideTraces();
-  const parent = process.ppid;
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker) => sendHidden(process, message);
   const servers = watchServers();
@@ -67,7 +66,7 @@ function supervise({ worker, generation, waitReady, times, listeners }: WorkerId
   process.once('disconnect', () => {
     // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
     drain.addHook(async () => {
-      if (await isOrphaned(parent)) for (const file of files) removeIfOurs(file);
+      if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
     });
     drain.begin(times);
   });
@@ -99,11 +98,11 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: ListenHandl
 }
 
 /** A dying master's channels close a moment before its children get another parent. */
-async function isOrphaned(parent: number): Promise<boolean> {
-  for (let tries = 0; tries < ORPHAN_TRIES && process.ppid === parent; tries++) {
+async function isOrphaned(master: number): Promise<boolean> {
+  for (let tries = 0; tries < ORPHAN_TRIES && process.ppid === master; tries++) {
     await new Promise((resolve) => setTimeout(resolve, ORPHAN_PAUSE_MS));
   }
-  return process.ppid !== parent;
+  return process.ppid !== master;
 }
 
 /** Neither the program nor its children are to find what only concerns us. */

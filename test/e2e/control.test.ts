@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { lstatSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -302,4 +302,27 @@ test('The pid file is there while the master serves, and removed only while it i
   renameSync(`${pidFile}.new`, pidFile);
   await rig.stop();
   assert.equal(readFileSync(pidFile, 'utf8'), '1\n');
+});
+
+test('Commands work from a folder that was removed', async () => {
+  using folder = temporaryFolder();
+  await using rig = await startMaster({ script: 'http-echo.cjs' });
+  const gone = join(folder.path, 'gone');
+  mkdirSync(gone);
+  const shell = `cd ${gone} && rmdir ${gone} && exec ${process.execPath} ${join(root, 'bin/graceful-super.js')} status --runtime-dir ${rig.runtimeDir}`;
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', shell], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /serving/);
+});
+
+test('A master that does not answer hides no other', async () => {
+  using folder = temporaryFolder();
+  await using frozen = await startMaster({ script: 'http-echo.cjs', name: 'frozen', runtimeDir: folder.path });
+  await using lively = await startMaster({ script: 'http-echo.cjs', name: 'lively', runtimeDir: folder.path });
+  frozen.signal('SIGSTOP');
+  const { code, stdout } = await lively.command('status');
+  frozen.signal('SIGCONT');
+  assert.equal(code, 0);
+  assert.match(stdout, /frozen .*does not answer/);
+  assert.match(stdout, /lively +\d+/);
 });

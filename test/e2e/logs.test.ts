@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -107,4 +107,34 @@ test('A worker writes to the very stdout and stderr of the master', async () => 
   for (const fd of [1, 2]) assert.equal(readlinkSync(`/proc/${pid}/fd/${fd}`), readlinkSync(`/proc/${rig.pid}/fd/${fd}`));
   assert.equal(readlinkSync(`/proc/${pid}/fd/0`), '/dev/null');
   assert.match(rig.stdout, new RegExp(`^listening ${pid}$`, 'm'));
+});
+
+test('A full disk costs log lines, not the log: it goes on when there is room, and says how many are missing', async (t) => {
+  using folder = temporaryFolder();
+  const disk = join(folder.path, 'disk');
+  mkdirSync(disk);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk]).status !== 0) return t.skip('no right to mount a small disk');
+  try {
+    const log = join(disk, 'master.log');
+    await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--log-file', log], waitReady: false });
+    const eventsIn = () =>
+      readFileSync(log, 'utf8')
+        .split('\n')
+        .flatMap((line) => (line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line) as { event: string }] : []));
+    await poll(
+      () => eventsIn().some(({ event }) => event === 'master-ready'),
+      () => 'the start is not logged',
+    );
+    assert.throws(() => writeFileSync(join(disk, 'filler'), Buffer.alloc(64 * 1024)), { code: 'ENOSPC' });
+    for (let reload = 0; reload < 12; reload++) assert.equal((await rig.command('reload')).code, 0);
+    rmSync(join(disk, 'filler'));
+    assert.equal((await rig.command('reload')).code, 0);
+    await poll(
+      () => eventsIn().some(({ event }) => event === 'log-lines-lost'),
+      () => 'nothing tells of the gap',
+    );
+    await rig.stop();
+  } finally {
+    spawnSync('umount', [disk]);
+  }
 });

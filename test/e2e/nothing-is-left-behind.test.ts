@@ -61,6 +61,13 @@ test('Nothing is left behind: kill -9 of the master while its first worker is st
   await rig.gone();
 });
 
+test('Nothing is left behind: kill -9 of the master the moment it has started a worker', async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs', waitReady: false });
+  await rig.until('worker-spawned');
+  rig.signal('SIGKILL');
+  await rig.gone();
+});
+
 test('Nothing is left behind: 200 reloads, and neither descriptors nor listeners nor memory of the master grow', async () => {
   await using rig = await startMaster({ script: 'http-echo.cjs' });
   const reloads = async (count: number) => {

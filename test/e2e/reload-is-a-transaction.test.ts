@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ask, fixture, type LoggedEvent, type Rig, type RigOptions, startMaster, temporaryFolder } from '../helpers/rig.ts';
@@ -166,4 +166,23 @@ test('A worker that takes a crashed one’s place runs what the paths lead to wh
   process.kill(pid as number, 'SIGKILL');
   await rig.until('worker-serving');
   assert.equal((await ask(rig.url())).status, 200);
+});
+
+test('A failed reload does not rename the listeners of those who go on', async () => {
+  using folder = temporaryFolder();
+  const config = join(folder.path, 'config.json');
+  const write = (script: string, name: string) => writeFileSync(config, JSON.stringify({ script: fixture(script), listen: [`127.0.0.1:0,name=${name}`] }));
+  write('listens-by-name.mjs', 'web');
+  await using rig = await startMaster({ script: 'listens-by-name.mjs', flags: ['--config', config] });
+  const [address] = rig.addresses();
+  const named = async () => (await rig.status()).listeners.filter(({ address: where }) => where === address).map(({ name }) => name);
+  write('listens-by-name.mjs', 'api');
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), nodeArg: ['--no-such-option'] }));
+  assert.equal((await rig.hup())['outcome'], 'rolled-back');
+  assert.deepEqual(await named(), ['web']);
+  const [pid] = await rig.pids();
+  rig.forget();
+  process.kill(pid as number, 'SIGKILL');
+  await rig.until('worker-serving');
+  assert.equal((await ask(`http://${address}/`)).status, 200);
 });
