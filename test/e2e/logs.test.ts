@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -118,7 +118,7 @@ test('A full disk costs log lines, not the log: it goes on when there is room, a
     const log = join(disk, 'master.log');
     await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--log-file', log], waitReady: false });
     const eventsIn = () =>
-      readFileSync(log, 'utf8')
+      (existsSync(log) ? readFileSync(log, 'utf8') : '')
         .split('\n')
         .flatMap((line) => (line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line) as { event: string }] : []));
     await poll(
