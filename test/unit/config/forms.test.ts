@@ -12,8 +12,8 @@ function read<T>(form: Form<T>, value: unknown): T | { readonly expected: string
 }
 
 describe('the name of a master', () => {
-  for (const good of ['a', 'app', 'my-app_2.v1', '-', '9', 'x'.repeat(64)]) test(`"${good}"`, () => assert.equal(toName(good), good));
-  for (const bad of ['', '.hidden', '..', 'a/b', 'a b', 'ä', 'x'.repeat(65), 'a\n', 7, null]) {
+  for (const good of ['a', 'app', 'my-app_2.v1', '9', 'x'.repeat(64)]) test(`"${good}"`, () => assert.equal(toName(good), good));
+  for (const bad of ['', '.hidden', '..', '-x', 'a/b', 'a b', 'ä', 'x'.repeat(65), 'a\n', 7, null]) {
     test(`not ${JSON.stringify(bad)}`, () => assert.equal(toName(bad), undefined));
   }
 });
