@@ -66,7 +66,8 @@ test('--log-file takes the log instead of stderr, and grows from start to start'
 
 test('On a terminal the log is for people, and ^C ends everything', hasScript ? {} : { skip: 'needs script(1) of util-linux' }, async () => {
   using folder = temporaryFolder();
-  const command = `'${process.execPath}' '${bin}' start '${echo}' --runtime-dir '${folder.path}'`;
+  // exec: a shell that stays (dash) would get the ^C too, and answer 130 for whatever its child does.
+  const command = `exec '${process.execPath}' '${bin}' start '${echo}' --runtime-dir '${folder.path}'`;
   const terminal = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(terminal, 'close');
   let seen = '';
