@@ -2,9 +2,13 @@
  * The public API: what a program may import to take part in its own reload. A program needs none of it to be supervised.
  * Without a supervisor the same program runs as it is, and importing this makes its SIGTERM graceful.
  */
+import type { Server, Socket } from 'node:net';
+import type { StateOptions } from './worker/handoff/carrier.ts';
+import type { DrainInfo } from './worker/hooks.ts';
 import { findRuntime, type ListenTarget } from './worker/runtime.ts';
 import { runStandalone } from './worker/standalone.ts';
 
+export type { DrainInfo } from './worker/hooks.ts';
 export type { ListenTarget } from './worker/runtime.ts';
 
 const runtime = findRuntime() ?? runStandalone();
@@ -25,7 +29,7 @@ export function ready(): void {
  * when the hook's promise has settled and every connection has ended, at the latest at the drain timeout. A hook added
  * while draining runs at once.
  */
-export function onDrain(hook: () => void | Promise<void>): void {
+export function onDrain(hook: (drain: DrainInfo) => void | Promise<void>): void {
   runtime.onDrain(hook);
 }
 
@@ -35,4 +39,35 @@ export function onDrain(hook: () => void | Promise<void>): void {
  */
 export function listener(name: string): ListenTarget | undefined {
   return runtime.listener(name);
+}
+
+/** What goes with a connection to the worker that adopts it. */
+export interface HandoffOptions<State = unknown> {
+  /**
+   * Called when nothing of the connection is buffered, right before it leaves this process. What it returns arrives at
+   * `adopt`: anything that can be structured-cloned, at most 65,536 bytes as V8 serializes it; more, or a throw, is logged,
+   * and the connection stays here. `undefined` means "not now": it is asked again.
+   */
+  export?(socket: Socket): State | undefined;
+  /** Called after the server's `connection` listeners, before anything is read. A throw refuses the connection: it goes back. */
+  adopt?(socket: Socket, state: State): void;
+}
+
+/**
+ * Lets the established connections of a server live on in the next worker at a reload. Plaintext HTTP/1.1 does so by itself,
+ * between two requests; raw TCP and Unix sockets from this call on, whenever nothing is buffered either way. `false` excludes a server.
+ * Does nothing without a supervisor.
+ */
+export function handoff<State>(server: Server, options: HandoffOptions<State> | false = {}): void {
+  runtime.options.set(server, options as StateOptions | false);
+}
+
+/** True for a connection that another worker began: a `connection` listener that greets must not greet again. */
+export function isAdopted(connection: object): boolean {
+  return runtime.adopted.has(connection);
+}
+
+/** True when a connection closes here because it lives on in another worker. */
+export function isHandedOff(connection: object): boolean {
+  return runtime.handedOff.has(connection);
 }

@@ -21,6 +21,8 @@ interface Values {
   readonly readyTimeout: number;
   readonly surge: number | 'all';
   readonly probation: number;
+  /** Established connections move to the successors. */
+  readonly handoff: boolean;
   readonly idleGrace: number;
   readonly drainTimeout: number;
   readonly killTimeout: number;

@@ -37,6 +37,7 @@ export const options: Readonly<Record<string, Option>> = {
   readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
   surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
   probation: option(duration(0), '0s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
+  handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),
   idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
   drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),
   killTimeout: option(duration(0), seconds(defaultTimes.killTimeoutMs), 'How long a worker may take to end after SIGTERM before SIGKILL', { value: 'TIME' }),

@@ -1,5 +1,5 @@
 /** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
-import type { ConnectionCounts, Exit, Failure, Policy } from './event.ts';
+import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
 
 export type Effect =
   /** Read configuration and files anew for this generation; answered by `release-resolved` or `release-rejected`. */
@@ -31,7 +31,7 @@ export type Report =
   | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
   | (AboutWorker & { readonly type: 'worker-serving' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })
-  | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts })
+  | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number } & ConnectionAccount)
   | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
   | (AboutWorker & { readonly type: 'worker-unfit'; readonly failure: Failure })
   | (AboutWorker & { readonly type: 'worker-stopped'; readonly exit: Exit })
@@ -39,6 +39,8 @@ export type Report =
   | { readonly type: 'restart-scheduled'; readonly generation: number; readonly missing: number; readonly delayMs: number }
   | { readonly type: 'crash-loop'; readonly generation: number; readonly crashes: number }
   | { readonly type: 'generation-cut'; readonly generation: number; readonly maxDraining: number }
+  /** The last worker of an old generation has ended. */
+  | ({ readonly type: 'generation-gone'; readonly generation: number } & ConnectionAccount)
   | { readonly type: 'reload-started'; readonly generation: number; readonly requests: readonly number[]; readonly by: readonly string[] }
   | { readonly type: 'reload-queued'; readonly request: number; readonly by: string }
   | { readonly type: 'reload-probation'; readonly generation: number; readonly probationMs: number }
@@ -54,6 +56,10 @@ interface CommittedOutcome {
   readonly outcome: 'committed';
   readonly generation: number;
   readonly previous: number;
+  /** Of the generation that made way, so far. */
+  readonly connections: ConnectionAccount;
+  /** Connections that were still with the old workers. */
+  readonly open: number;
   readonly requests: readonly number[];
   readonly durationMs: number;
 }

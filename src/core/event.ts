@@ -26,8 +26,18 @@ export type Failure =
 /** How a process ended, as waitpid(2) tells it; `error` is what the worker reported just before. */
 export type Exit = Extract<Failure, { reason: 'exit' | 'signal' | 'spawn-failed' }>;
 
-/** Open connections by kind: a kind of protocol → how many. */
+/** Connections by kind: a kind of protocol → how many. */
 export type ConnectionCounts = Readonly<Record<string, number>>;
+
+/** What became of the connections of a worker, or of a generation, that drains. */
+export interface ConnectionAccount {
+  /** They go on in another worker; their clients have noticed nothing. */
+  readonly moved: ConnectionCounts;
+  /** They ended, by themselves or gracefully. */
+  readonly closed: ConnectionCounts;
+  /** They were still in use at the drain timeout. */
+  readonly cut: ConnectionCounts;
+}
 
 /** The numbers a generation is run by. Times are milliseconds. */
 export interface Policy {
@@ -61,12 +71,16 @@ export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-ready' })
   | (AboutWorker & { readonly type: 'worker-admitted' })
   | (AboutWorker & { readonly type: 'worker-admit-failed'; readonly error: ErrorReport })
-  /** It stopped accepting: because it was told to, by a signal of somebody else's, or because its channel closed. */
+  /** It stopped accepting: because it was told to, or by a signal of somebody else's. */
   | (AboutWorker & { readonly type: 'worker-withdrew' })
-  /** Its connections are gone; what it had to close is counted. */
-  | (AboutWorker & { readonly type: 'worker-drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts })
+  /** Its channel closed: it drains, and can't be told anything more, nor tell. */
+  | (AboutWorker & { readonly type: 'worker-disconnected' })
+  /** What could move at once has moved; `open` connections are still in use, or stay for good. */
+  | (AboutWorker & { readonly type: 'worker-settled'; readonly moved: ConnectionCounts; readonly open: number })
+  /** Its connections are gone. */
+  | (AboutWorker & { readonly type: 'worker-drained' } & ConnectionAccount)
   /** `chance` in [0, 1) is the jitter of the delay that may follow. */
-  | (AboutWorker & { readonly type: 'worker-exited'; readonly exit: Exit; readonly chance: number });
+  | (AboutWorker & { readonly type: 'worker-exited'; readonly exit: Exit; readonly chance: number; readonly moved: ConnectionCounts });
 
 export type FleetEvent =
   | WorkerEvent

@@ -3,11 +3,12 @@
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
  * reload → stop → the dead → listeners → missing workers → too many draining → queued requests → the end.
  */
+import { addAccounts, nothing } from './account.ts';
 import { afterCrash, calm } from './backoff.ts';
 import type { Effect, Outcome } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
 import type { Request } from './reload.ts';
-import { admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
+import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { abandonReloads, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
 import { cut, type Draining, drain, isGone, isWanted, step as stepWorker, type Worker } from './worker.ts';
 
@@ -34,6 +35,7 @@ export function emptyFleet(policy: Policy): Fleet {
     queued: [],
     backoff: calm,
     restarts: 0,
+    accounts: {},
     lastOutcome: null,
   };
 }
@@ -124,9 +126,24 @@ function countLosses(before: Fleet, [after, ...effects]: FleetStep, event: Fleet
   return [{ ...after, backoff }, ...effects, ...told];
 }
 
+/** The dead are forgotten, but not what became of their connections. */
 function buryRule(fleet: Fleet): FleetStep {
-  const workers = fleet.workers.filter((worker) => !isGone(worker));
-  return [workers.length === fleet.workers.length ? fleet : { ...fleet, workers }];
+  const dead = fleet.workers.filter(isGone);
+  if (dead.length === 0) return [fleet];
+  const buried = { ...fleet, workers: fleet.workers.filter((worker) => !isGone(worker)), accounts: accountsAfter(fleet, dead) };
+  const gone = [...new Set(dead.map(({ generation }) => generation))].filter(
+    (generation) => generation < fleet.generation && !buried.workers.some((worker) => worker.generation === generation),
+  );
+  return [buried, ...gone.map((generation) => report({ type: 'generation-gone', generation, ...accountOf(buried, generation) }))];
+}
+
+/** An account is kept while its generation has workers, or is the one that made way last. */
+function accountsAfter({ accounts, generation, workers, reload, lastOutcome }: Fleet, dead: readonly Worker[]): Fleet['accounts'] {
+  const sums = { ...accounts };
+  for (const worker of dead) if ('account' in worker) sums[worker.generation] = addAccounts(sums[worker.generation] ?? nothing, worker.account);
+  const retiring = 'previous' in reload ? reload.previous : lastOutcome?.previous;
+  const kept = [generation, retiring, ...workers.map((worker) => worker.generation)];
+  return Object.fromEntries(Object.entries(sums).filter(([of]) => kept.includes(Number(of))));
 }
 
 /** A socket that nobody will serve any more must not go on queueing connections. */

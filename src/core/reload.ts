@@ -1,7 +1,7 @@
 /**
- * One reload's life, from the request to the old generation's withdrawal. PURE.
+ * One reload's life, from the request until the old generation has withdrawn and handed over. PURE.
  *
- *   resolving ─→ starting ─all ready→ admitting ─all serve→ proving ─time→ (commit) retiring ─old withdrew→ over
+ *   resolving ─→ starting ─all ready→ admitting ─all serve→ proving ─time→ (commit) retiring ─old settled→ over
  *       └────────────┴──────────────────┴─────────────────────┴── failure → (roll back) over
  *
  * `judge` looks at the reload and its workers as they are and says what may happen next; it is asked after every event.
@@ -53,8 +53,9 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
       return failed(own) ?? whileUncommitted(reload, own, now);
     }
     case 'retiring': {
-      const accepting = workers.some((worker) => worker.generation < reload.generation && worker.phase === 'draining' && !worker.withdrew);
-      return accepting ? wait : { next: 'finish' };
+      const old = workers.filter((worker) => worker.generation < reload.generation);
+      // answered when no old worker accepts, and what could move to the new ones has moved
+      return old.some((worker) => worker.phase === 'draining' && (!worker.withdrew || worker.open === null)) ? wait : { next: 'finish' };
     }
   }
 }

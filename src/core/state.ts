@@ -1,7 +1,8 @@
 /** What the fleet is made of, and the few moves that several rules share. PURE. */
+import { addAccounts, nothing } from './account.ts';
 import type { Backoff } from './backoff.ts';
 import type { Effect, Outcome, Report } from './effect.ts';
-import type { Failure, Policy } from './event.ts';
+import type { ConnectionAccount, Failure, Policy } from './event.ts';
 import type { Reload, Request } from './reload.ts';
 import { admit, spawn, type Worker, type WorkerStep } from './worker.ts';
 
@@ -26,6 +27,8 @@ export interface Fleet {
   readonly backoff: Backoff;
   /** Workers started in place of crashed ones, ever. */
   readonly restarts: number;
+  /** By generation, of its workers that have ended while others of it have not. */
+  readonly accounts: Readonly<Record<number, ConnectionAccount>>;
   readonly lastOutcome: (Outcome & { readonly endedAt: number }) | null;
 }
 
@@ -55,6 +58,13 @@ export function eachWorker(fleet: Fleet, change: (worker: Worker) => WorkerStep)
 /** A new generation lives by its own numbers from its first worker on. */
 export function policyOf(fleet: Fleet, { generation }: { readonly generation: number }): Policy {
   return 'policy' in fleet.reload && fleet.reload.generation === generation ? fleet.reload.policy : fleet.policy;
+}
+
+/** What has become of the connections of a generation so far. */
+export function accountOf(fleet: Fleet, generation: number): ConnectionAccount {
+  const ended = fleet.accounts[generation] ?? nothing;
+  const workers = fleet.workers.filter((worker) => worker.generation === generation);
+  return workers.reduce((sum, worker) => ('account' in worker ? addAccounts(sum, worker.account) : sum), ended);
 }
 
 /** The effect of telling an operator. */

@@ -2,11 +2,12 @@
  * The reload as a transaction: start, admit, prove, commit or roll back. PURE.
  * The old generation is told nothing before the commit; whatever fails before it ends with the new workers stopped.
  */
+import { nothing } from './account.ts';
 import { calm } from './backoff.ts';
 import type { Outcome } from './effect.ts';
 import type { Failure } from './event.ts';
 import { judge, type Proving, type Request, type Resolving, type Starting } from './reload.ts';
-import { admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
+import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { drain } from './worker.ts';
 
 /** Begins a reload; its release is resolved first. */
@@ -55,7 +56,8 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
 function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const { generation, startedAt, requests, policy } = reload;
   const previous = fleet.generation;
-  const committed: Fleet = { ...fleet, generation, policy, backoff: calm, reload: { phase: 'retiring', generation, startedAt, requests, previous } };
+  const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did before is none of this reload
+  const committed: Fleet = { ...fleet, generation, policy, backoff: calm, accounts, reload: { phase: 'retiring', generation, startedAt, requests, previous } };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   const [next, ...effects] = reloadRule(draining, now);
@@ -65,7 +67,16 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
 function finish(fleet: Fleet, now: number): FleetStep {
   if (fleet.reload.phase !== 'retiring') return [fleet];
   const { generation, previous, startedAt, requests } = fleet.reload;
-  const outcome: Outcome = { outcome: 'committed', generation, previous, requests: requests.map(({ id }) => id), durationMs: now - startedAt };
+  const open = fleet.workers.reduce((sum, worker) => (worker.generation === previous && worker.phase === 'draining' ? sum + (worker.open ?? 0) : sum), 0);
+  const outcome: Outcome = {
+    outcome: 'committed',
+    generation,
+    previous,
+    connections: accountOf(fleet, previous),
+    open,
+    requests: requests.map(({ id }) => id),
+    durationMs: now - startedAt,
+  };
   return [{ ...fleet, reload: { phase: 'idle' }, lastOutcome: { ...outcome, endedAt: now } }, report({ type: 'reload-finished', ...outcome })];
 }
 

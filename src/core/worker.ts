@@ -6,8 +6,9 @@
  *
  * A worker that is `ready` can serve but does not accept yet: nothing it does can reach a client.
  */
+import { nothing } from './account.ts';
 import type { Effect, Report } from './effect.ts';
-import type { Exit, Failure, Policy, WorkerEvent } from './event.ts';
+import type { ConnectionAccount, ConnectionCounts, Exit, Failure, Policy, WorkerEvent } from './event.ts';
 
 interface Identity {
   readonly id: number;
@@ -23,13 +24,16 @@ export type Draining = Identity & {
   readonly phase: 'draining';
   readonly since: number;
   readonly withdrew: boolean;
+  /** Connections left when all that could move at once had moved; null: it has not come so far. */
+  readonly open: number | null;
   readonly drained: boolean;
+  readonly account: ConnectionAccount;
   /** The signal that the next passed deadline sends. */
   readonly next: 'SIGTERM' | 'SIGKILL';
   readonly deadline: number;
 };
 export type Unfit = Identity & { readonly phase: 'unfit'; readonly failure: Failure; readonly next: 'SIGTERM' | 'SIGKILL'; readonly deadline: number };
-export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exit };
+export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exit; readonly account: ConnectionAccount };
 export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure };
 
 export type Worker = Starting | Ready | Admitted | Serving | Draining | Unfit | Stopped | Crashed;
@@ -49,16 +53,16 @@ export function spawn(id: number, generation: number, now: number, policy: Polic
 
 /** The worker after an event; whatever comes late or twice changes nothing. */
 export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
-  if (event.type === 'worker-exited') return exited(worker, event.exit);
+  if (event.type === 'worker-exited') return exited(worker, event.exit, event.moved);
   switch (worker.phase) {
     case 'starting':
       return whileStarting(worker, event, policy);
     case 'ready':
-      return event.type === 'worker-withdrew' ? withdrawn(worker, event.now, policy) : [worker];
+      return hasWithdrawn(event) ? withdrawn(worker, event, policy) : [worker];
     case 'admitted':
       return whileAdmitted(worker, event, policy);
     case 'serving':
-      return event.type === 'worker-withdrew' ? withdrawn(worker, event.now, policy) : [worker];
+      return hasWithdrawn(event) ? withdrawn(worker, event, policy) : [worker];
     case 'draining':
       return whileDraining(worker, event, policy);
     case 'unfit':
@@ -84,7 +88,7 @@ export function drain(worker: Worker, now: number, policy: Policy): WorkerStep {
   const timeoutMs = idle ? policy.killTimeoutMs : policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
   const { idleGraceMs, drainTimeoutMs, killTimeoutMs } = policy;
   return [
-    { ...identity(worker), phase: 'draining', since: now, withdrew: false, drained: false, next: 'SIGTERM', deadline: now + timeoutMs },
+    { ...newlyDraining(worker, now), withdrew: false, deadline: now + timeoutMs },
     report(worker, { type: 'worker-draining', byItself: false }),
     { type: 'drain', worker: worker.id, times: { idleGraceMs, drainTimeoutMs, killTimeoutMs } },
   ];
@@ -112,7 +116,8 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
     case 'worker-ready':
       return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: event.now - worker.spawnedAt })];
     case 'worker-withdrew':
-      return withdrawn(worker, event.now, policy);
+    case 'worker-disconnected':
+      return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: worker.listening }, event.now, policy);
@@ -129,7 +134,8 @@ function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Poli
     case 'worker-admit-failed':
       return unfit(worker, { reason: 'admit-failed', error: event.error }, event.now, policy);
     case 'worker-withdrew':
-      return withdrawn(worker, event.now, policy);
+    case 'worker-disconnected':
+      return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: true }, event.now, policy);
@@ -143,12 +149,18 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
   switch (event.type) {
     case 'worker-withdrew':
       return [{ ...worker, withdrew: true }];
+    case 'worker-disconnected':
+      return [{ ...worker, withdrew: true, open: worker.open ?? 0 }];
+    case 'worker-settled':
+      return [{ ...worker, open: worker.open ?? event.open, account: { ...worker.account, moved: event.moved } }];
     case 'worker-drained': {
       if (worker.drained) return [worker];
-      const { closed, cut } = event;
-      const told = report(worker, { type: 'worker-drained', afterMs: event.now - worker.since, closed, cut });
+      const { moved, closed, cut } = event;
+      const account = { moved, closed, cut };
+      const told = report(worker, { type: 'worker-drained', afterMs: event.now - worker.since, ...account });
       // its SIGTERM listeners run now, and it has the kill timeout to end
-      return [{ ...worker, withdrew: true, drained: true, next: 'SIGKILL', deadline: event.now + policy.killTimeoutMs }, told];
+      const deadline = event.now + policy.killTimeoutMs;
+      return [{ ...worker, withdrew: true, open: 0, drained: true, account, next: 'SIGKILL', deadline }, told];
     }
     case 'tick':
       return event.now >= worker.deadline ? escalate(worker, event.now, policy) : [worker];
@@ -157,10 +169,20 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
   }
 }
 
-function withdrawn(worker: Starting | Ready | Admitted | Serving, now: number, policy: Policy): WorkerStep {
+type Withdrawal = WorkerEvent & { readonly type: 'worker-withdrew' | 'worker-disconnected' };
+
+function hasWithdrawn(event: WorkerEvent | Tick): event is Withdrawal {
+  return event.type === 'worker-withdrew' || event.type === 'worker-disconnected';
+}
+
+function withdrawn(worker: Starting | Ready | Admitted | Serving, { type, now }: Withdrawal, policy: Policy): WorkerStep {
   const deadline = now + policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
-  const draining: Draining = { ...identity(worker), phase: 'draining', since: now, withdrew: true, drained: false, next: 'SIGTERM', deadline };
-  return [draining, report(worker, { type: 'worker-draining', byItself: true })];
+  const open = type === 'worker-disconnected' ? 0 : null;
+  return [{ ...newlyDraining(worker, now), withdrew: true, open, deadline }, report(worker, { type: 'worker-draining', byItself: true })];
+}
+
+function newlyDraining(worker: Starting | Ready | Admitted | Serving, now: number): Omit<Draining, 'withdrew' | 'deadline'> {
+  return { ...identity(worker), phase: 'draining', since: now, open: null, drained: false, account: nothing, next: 'SIGTERM' };
 }
 
 function unfit(worker: Starting | Admitted, failure: Failure, now: number, policy: Policy): WorkerStep {
@@ -175,10 +197,10 @@ function escalate(worker: Draining | Unfit, now: number, policy: Policy): Worker
   return [{ ...worker, next: 'SIGKILL', deadline }, told, { type: 'signal', worker: worker.id, signal }];
 }
 
-function exited(worker: Worker, exit: Exit): WorkerStep {
+function exited(worker: Worker, exit: Exit, moved: ConnectionCounts): WorkerStep {
   if (isGone(worker)) return [worker];
   if (worker.phase === 'draining') {
-    return [{ ...identity(worker), phase: 'stopped', exit }, report(worker, { type: 'worker-stopped', exit })];
+    return [{ ...identity(worker), phase: 'stopped', exit, account: { ...worker.account, moved } }, report(worker, { type: 'worker-stopped', exit })];
   }
   const failure = worker.phase === 'unfit' ? worker.failure : exit;
   return [{ ...identity(worker), phase: 'crashed', failure }, report(worker, { type: 'worker-crashed', failure })];

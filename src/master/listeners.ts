@@ -30,6 +30,8 @@ interface Address {
 }
 
 interface Listener extends Address {
+  /** From 1, never used again; 0: not held yet. */
+  id: number;
   readonly handle: ListenHandle;
   readonly boundPort: number;
   readonly file: OwnedFile | null;
@@ -48,6 +50,8 @@ export interface Grant {
   /** 0, or below it what Node is to fail with. */
   readonly errno: number;
   readonly handle: ListenHandle | undefined;
+  /** The number of the listener in this master; 0: there is none. */
+  readonly listener: number;
   readonly address: string | null;
   readonly addressType: number;
   readonly backlog: number;
@@ -58,6 +62,7 @@ export interface Grant {
 /** All listeners of this master. */
 export class Listeners {
   readonly #listeners: Listener[] = [];
+  #lastId = 0;
   /** One bind at a time: of two that ask for the same address, the second finds what the first bound. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -125,7 +130,7 @@ export class Listeners {
   async #grant(query: ListenQuery, generation: number, wantedBacklog: number | undefined): Promise<Grant> {
     const candidates = candidatesOf(query);
     const listener = this.#find(candidates) ?? (await bindFirst(candidates));
-    if ('errno' in listener) return { ...listener, handle: undefined, backlog: 0, isAdmitted: false, serverData: null };
+    if ('errno' in listener) return { ...listener, handle: undefined, listener: 0, backlog: 0, isAdmitted: false, serverData: null };
     this.#add(listener);
     listener.usedBy.add(generation);
     listener.backlog = wantedBacklog ?? Math.max(listener.backlog, query.backlog);
@@ -133,8 +138,8 @@ export class Listeners {
     if (query.readableAll || query.writableAll) listener.handle.fchmod?.((query.readableAll ? 1 : 0) | (query.writableAll ? 2 : 0));
     const isAdmitted = !listener.isListening;
     listener.isListening = true;
-    const { handle, address, addressType, backlog, serverData } = listener;
-    return { errno: 0, handle, address, addressType, backlog, isAdmitted, serverData };
+    const { id, handle, address, addressType, backlog, serverData } = listener;
+    return { errno: 0, handle, listener: id, address, addressType, backlog, isAdmitted, serverData };
   }
 
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
@@ -152,7 +157,9 @@ export class Listeners {
   }
 
   #add(listener: Listener): void {
-    if (!this.#listeners.includes(listener)) this.#listeners.push(listener);
+    if (listener.id !== 0) return;
+    listener.id = ++this.#lastId;
+    this.#listeners.push(listener);
   }
 
   async #bindNamed(spec: ListenSpec, candidates: readonly Address[]): Promise<Listener> {
@@ -219,6 +226,7 @@ function newListener(address: Address, handle: ListenHandle): Listener {
   const isFile = address.addressType === -1 && !address.address.startsWith('\0');
   return {
     ...address,
+    id: 0,
     handle,
     boundPort: portOf(handle),
     file: isFile ? rememberFile(address.address) : null,

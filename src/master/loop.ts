@@ -1,6 +1,6 @@
 /**
  * The loop that decides: queue → step → perform. Everything that happens is put in here, nothing is done elsewhere. It
- * arms the one timer, for the earliest deadline of the fleet.
+ * arms the one timer, for the earliest deadline of the fleet. `afterTurn` is called when the fleet may have changed.
  */
 import type { Effect } from '../core/effect.ts';
 import type { FleetEvent, Policy } from '../core/event.ts';
@@ -18,7 +18,7 @@ export interface Loop {
 }
 
 /** Starts with an empty fleet. */
-export function startLoop(policy: Policy, perform: (effect: Effect) => void): Loop {
+export function startLoop(policy: Policy, perform: (effect: Effect) => void, afterTurn: () => void): Loop {
   let fleet = emptyFleet(policy);
   let timer: NodeJS.Timeout | undefined;
   let isTurning = false;
@@ -46,6 +46,7 @@ export function startLoop(policy: Policy, perform: (effect: Effect) => void): Lo
     } finally {
       isTurning = false; // a fault in the core loses its event, and nothing else
     }
+    afterTurn();
     clearTimeout(timer);
     const deadline = nextDeadline(fleet);
     if (deadline !== Number.POSITIVE_INFINITY) timer = setTimeout(() => dispatch({ type: 'tick' }), Math.max(0, Math.ceil(deadline - now())));

@@ -1,6 +1,8 @@
 /** The master as it is now, for `status`. */
 import { isOver } from '../core/backoff.ts';
+import type { ConnectionAccount, ConnectionCounts } from '../core/event.ts';
 import type { Fleet } from '../core/fleet.ts';
+import { accountOf } from '../core/state.ts';
 import type { Worker } from '../core/worker.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
 import { describeOutcome, type PidOf } from './wording.ts';
@@ -14,6 +16,7 @@ export interface Surroundings {
   readonly now: number;
   readonly listeners: Status['listeners'];
   readonly pidOf: PidOf;
+  movedOf(worker: number): ConnectionCounts;
   countConnections(worker: number): Promise<number | null>;
 }
 
@@ -44,11 +47,20 @@ export async function takeStatus(fleet: Fleet, around: Surroundings): Promise<St
       durationMs: Math.round(lastOutcome.durationMs),
       agoMs: Math.round(now - lastOutcome.endedAt),
       text: describeOutcome(lastOutcome, around.pidOf).text,
+      connections: lastOutcome.outcome === 'committed' ? accountNow(fleet, lastOutcome.previous, around) : null,
     },
   };
 }
 
-async function workerStatus(worker: Worker, { now, pidOf, countConnections }: Surroundings): Promise<WorkerStatus> {
+/** The core learns what has moved only at the end of a drain. */
+function accountNow(fleet: Fleet, generation: number, { movedOf }: Surroundings): ConnectionAccount {
+  const workers = fleet.workers.map((worker) =>
+    worker.phase === 'draining' ? { ...worker, account: { ...worker.account, moved: movedOf(worker.id) } } : worker,
+  );
+  return accountOf({ ...fleet, workers }, generation);
+}
+
+async function workerStatus(worker: Worker, { now, pidOf, movedOf, countConnections }: Surroundings): Promise<WorkerStatus> {
   return {
     id: worker.id,
     pid: pidOf(worker.id) ?? null,
@@ -56,6 +68,7 @@ async function workerStatus(worker: Worker, { now, pidOf, countConnections }: Su
     phase: worker.phase,
     uptimeMs: Math.round(now - worker.spawnedAt),
     connections: await countConnections(worker.id),
+    moved: Object.values(movedOf(worker.id)).reduce((sum, count) => sum + count, 0),
     deadlineInMs: 'deadline' in worker ? Math.max(0, Math.round(worker.deadline - now)) : null,
   };
 }

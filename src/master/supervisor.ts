@@ -1,6 +1,6 @@
 /** The master: brings custody, crew, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
-import type { Effect, Report } from '../core/effect.ts';
+import type { DrainTimes, Effect, Report } from '../core/effect.ts';
 import { exitCodes, GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
@@ -15,6 +15,7 @@ import { type Loop, startLoop } from './loop.ts';
 import { writePidFile } from './pid-file.ts';
 import { policyOf } from './policy.ts';
 import { isStillThere, type Origin, resolveLaunch } from './release.ts';
+import { Router } from './router.ts';
 import { onFault, onSignal } from './signals.ts';
 import { takeStatus } from './status.ts';
 import { describeReport, type Line } from './wording.ts';
@@ -62,6 +63,7 @@ class Supervisor {
   readonly #claim: Claim;
   readonly #listeners: Listeners;
   readonly #loop: Loop;
+  readonly #router: Router;
   readonly #crew: Crew;
   readonly #releases = new Map<number, Release>();
   readonly #tells = new Set<Tell>();
@@ -75,9 +77,20 @@ class Supervisor {
     this.#log = log;
     this.#claim = claim;
     this.#listeners = listeners;
-    this.#loop = startLoop(policyOf(options.config), (effect) => this.#perform(effect));
+    this.#router = new Router({
+      send: (worker, message, handle) => this.#crew.send(worker, message, handle),
+      successorsOf: (worker) => this.#successorsOf(worker),
+      now: () => this.#loop.now(),
+    });
+    this.#loop = startLoop(
+      policyOf(options.config),
+      (effect) => this.#perform(effect),
+      () => this.#router.refresh(this.#workersIn('draining')),
+    );
     this.#crew = new Crew({
       listeners,
+      router: this.#router,
+      folder: options.runtimeDir,
       dispatch: (happening) => this.#loop.dispatch(happening),
       files: () => this.#files(),
       note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
@@ -135,7 +148,7 @@ class Supervisor {
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });
       case 'drain':
-        return this.#crew.send(effect.worker, { type: 'drain', times: effect.times });
+        return this.#drain(effect.worker, effect.times);
       case 'signal':
         return this.#crew.signal(effect.worker, effect.signal);
       case 'prune-listeners':
@@ -181,8 +194,25 @@ class Supervisor {
     );
   }
 
+  #drain(worker: number, times: DrainTimes): void {
+    const reason = this.#loop.fleet.phase === 'running' ? 'reload' : 'stop';
+    this.#crew.send(worker, { type: 'drain', times, reason, successors: this.#router.successors(worker) });
+  }
+
+  /** Who can go on with the connections of a worker that drains: those that serve now, unless handing over is turned off. */
+  #successorsOf(worker: number): number[] {
+    const { phase, generation } = this.#loop.fleet;
+    if (phase !== 'running' || this.#releases.get(generation)?.config.handoff !== true) return [];
+    return this.#workersIn('serving', generation).filter((other) => other !== worker);
+  }
+
+  #workersIn(phase: string, generation?: number): number[] {
+    const { workers } = this.#loop.fleet;
+    return workers.filter((worker) => worker.phase === phase && (generation ?? worker.generation) === worker.generation).map(({ id }) => id);
+  }
+
   #neverStarted(worker: number, error: unknown): void {
-    this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random() });
+    this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random(), moved: {} });
   }
 
   #prune(generations: readonly number[]): void {
@@ -267,6 +297,7 @@ class Supervisor {
       now: this.#loop.now(),
       listeners: this.#listeners.describe(this.#loop.fleet.generation),
       pidOf: (worker) => this.#crew.pidOf(worker),
+      movedOf: (worker) => this.#router.movedOf(worker),
       countConnections: (worker) => this.#crew.countConnections(worker),
     });
   }

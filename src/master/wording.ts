@@ -1,6 +1,6 @@
 /** What happened, in words: a level, a line, and for machines the facts. */
 import type { Outcome, Report } from '../core/effect.ts';
-import type { ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
+import type { ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
 
@@ -29,6 +29,8 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
       };
     case 'generation-cut':
       return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);
+    case 'generation-gone':
+      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `generation ${report.generation} is gone${describeAccount(report)}` };
     case 'reload-started':
       return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
     case 'reload-queued':
@@ -58,14 +60,8 @@ function describeWorker(report: WorkerReport, who: string): Line {
       return info(`${who} serves`);
     case 'worker-draining':
       return info(`${who} drains${report.byItself ? ' of its own accord' : ''}`);
-    case 'worker-drained': {
-      const cut = total(report.cut) > 0;
-      const closed = total(report.closed) > 0 ? `, ended: ${counts(report.closed)}` : '';
-      return {
-        level: cut ? 'warn' : 'info',
-        text: `${who} is drained after ${duration(report.afterMs)}${closed}${cut ? `, cut: ${counts(report.cut)}` : ''}`,
-      };
-    }
+    case 'worker-drained':
+      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `${who} is drained after ${duration(report.afterMs)}${describeAccount(report)}` };
     case 'worker-overran':
       return warn(`${who} did not end in time: ${report.signal}`);
     case 'worker-unfit':
@@ -84,7 +80,9 @@ function describeWorker(report: WorkerReport, who: string): Line {
 export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
   if (outcome.outcome === 'committed') {
     if (outcome.previous === 0) return info(`started: generation ${outcome.generation} serves after ${duration(outcome.durationMs)}`);
-    return info(`reloaded: generation ${outcome.generation} serves in place of ${outcome.previous} after ${duration(outcome.durationMs)}`);
+    const { generation, previous, durationMs, connections, open } = outcome;
+    const left = open > 0 ? `; ${plural(open, 'connection')} still with generation ${previous}` : '';
+    return info(`reloaded: generation ${generation} serves in place of ${previous} after ${duration(durationMs)}${describeAccount(connections)}${left}`);
   }
   const { failure, previous, serving, worker } = outcome;
   const pid = worker === null ? undefined : pidOf(worker);
@@ -154,6 +152,18 @@ function stackOf(failure: Failure): string | undefined {
 
 function isClean(exit: Exit): boolean {
   return (exit.reason === 'exit' && exit.code === 0) || (exit.reason === 'signal' && exit.signal === 'SIGTERM');
+}
+
+/** `; connections moved: 3 http, ended: 1 tcp, cut: 1 websocket`; nothing where there were none. */
+function describeAccount({ moved, closed, cut }: ConnectionAccount): string {
+  const parts = (
+    [
+      ['moved', moved],
+      ['ended', closed],
+      ['cut', cut],
+    ] as const
+  ).filter(([, byKind]) => total(byKind) > 0);
+  return parts.length === 0 ? '' : `; connections ${parts.map(([what, byKind]) => `${what}: ${counts(byKind)}`).join(', ')}`;
 }
 
 function total(byKind: ConnectionCounts): number {

@@ -3,13 +3,15 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { Server, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { toReport } from '../errors.ts';
-import { onHidden, sendHidden } from '../node/channel.ts';
-import type { ListenHandle } from '../node/handle.ts';
+import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
+import type { ConnectionHandle } from '../node/connection.ts';
 import { parseFromWorker } from '../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import type { Launch } from './release.ts';
 
 const PRELOAD = fileURLToPath(new URL('../worker/preload.js', import.meta.url));
+/** Where a worker finds its tickets: after its standard streams and the channel. */
+const TICKETS_FD = 4;
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
 
@@ -21,7 +23,8 @@ export type ProcessExit =
 
 /** What the master wants to hear. */
 export interface WorkerListener {
-  onMessage(message: FromWorker): void;
+  /** `handle` comes with an `offer`. */
+  onMessage(message: FromWorker, handle?: ConnectionHandle): void;
   /** It said something that is none of ours. */
   onNonsense(mistake: string): void;
   /** Its channel is closed: it will drain, and can't be told anything more. */
@@ -32,21 +35,21 @@ export interface WorkerListener {
 /** A running worker. */
 export interface WorkerProcess {
   readonly pid: number | undefined;
-  send(message: ToWorker, handle?: ListenHandle): void;
+  send(message: ToWorker, handle?: Handle): void;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
 }
 
 /** Starts a worker in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `onExit`. */
-export function startWorker(launch: Launch, identity: WorkerIdentity, listener: WorkerListener): WorkerProcess {
+export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tickets'>, tickets: number | undefined, listener: WorkerListener): WorkerProcess {
   const { script, args, node, nodeArgs, cwd, env } = launch;
   try {
     const child = fork(script, args, {
       execPath: node,
       execArgv: [...nodeArgs, '--require', PRELOAD],
       cwd,
-      env: { ...env, [WORKER_VARIABLE]: JSON.stringify(identity) },
+      env: { ...env, [WORKER_VARIABLE]: JSON.stringify({ ...identity, tickets: TICKETS_FD } satisfies WorkerIdentity) },
       detached: true,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets ?? 'ignore'],
     });
     listenTo(child, listener);
     return { pid: child.pid, send: (message, handle) => sendHidden(child, message, handle), signal: (signal) => signalWorker(child, signal) };
@@ -64,11 +67,12 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
     hasEnded = true;
     listener.onExit(exit);
   };
-  onHidden(child, (body) => {
+  onHidden(child, (body, handle) => {
     const message = parseFromWorker(body);
+    if ('mistake' in message || message.type !== 'offer' || hasEnded) handle?.close(); // kept, it would leak
     if ('mistake' in message) return listener.onNonsense(message.mistake);
     if (message.type === 'failed') lastWords = message.error;
-    if (!hasEnded) listener.onMessage(message);
+    if (!hasEnded) listener.onMessage(message, handle);
   });
   child.on('message', (message, handle) => {
     if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);

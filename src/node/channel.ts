@@ -7,6 +7,7 @@
  * start fails with the ready timeout.
  */
 import type { ChildProcess } from 'node:child_process';
+import type { ConnectionHandle } from './connection.ts';
 import type { ListenHandle } from './handle.ts';
 
 const COMMAND = 'NODE_GRACEFUL_SUPER';
@@ -16,6 +17,9 @@ interface Envelope {
   readonly body: unknown;
 }
 
+/** What can come along with a message. */
+export type Handle = ListenHandle | ConnectionHandle;
+
 /** Either end of a channel. */
 export type Channel = ChildProcess | NodeJS.Process;
 
@@ -23,7 +27,7 @@ export type Channel = ChildProcess | NodeJS.Process;
  * Sends a message, and with it perhaps a handle; a raw handle stays open here, the receiver gets a copy. A channel that
  * is closed swallows it: the end of the process on the other side is told by its own event.
  */
-export function sendHidden(channel: Channel, body: object, handle?: ListenHandle): void {
+export function sendHidden(channel: Channel, body: object, handle?: Handle): void {
   if (!channel.connected) return;
   const envelope: Envelope = { cmd: COMMAND, body };
   channel.send?.(envelope, handle as never, { keepOpen: true }, () => {
@@ -32,9 +36,9 @@ export function sendHidden(channel: Channel, body: object, handle?: ListenHandle
 }
 
 /** Calls the listener with each such message and the handle that came along. */
-export function onHidden(channel: Channel, listener: (body: unknown, handle: ListenHandle | undefined) => void): void {
+export function onHidden(channel: Channel, listener: (body: unknown, handle: Handle | undefined) => void): void {
   channel.on('internalMessage' as 'message', (message: unknown, handle: unknown) => {
-    if (isEnvelope(message)) listener(message.body, handle as ListenHandle | undefined);
+    if (isEnvelope(message)) listener(message.body, handle as Handle | undefined);
   });
 }
 

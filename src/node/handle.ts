@@ -5,7 +5,7 @@
  * - `net._createServerHandle`: binds without accepting; Node's own `cluster` uses it. `net.Server.listen` would accept in
  *   the master. Missing: the master refuses to start (`canBind`).
  * - `handle.getsockname`: libuv reports EADDRINUSE only here or at `listen`, not at `bind`.
- * - `handle.listen`, `server._handle`: a worker's backlog is the master's to choose, accepting can wait for the admission,
+ * - `handle.listen`, `server._handle`, `handle.onconnection`: a worker's backlog is the master's to choose, accepting can wait for the admission,
  *   and a server can stop accepting while its program goes on to believe that it listens.
  */
 import net from 'node:net';
@@ -15,6 +15,8 @@ export interface ListenHandle {
   listen(backlog: number): number;
   close(callback?: () => void): void;
   getsockname?(into: SocketName): number;
+  /** Called by libuv for each accepted connection; set by Node when a server listens. */
+  onconnection?(errno: number, connection: object): void;
   /** Of a Unix socket; 1: all may read, 2: all may write. */
   fchmod?(mode: number): number;
 }
@@ -44,6 +46,7 @@ interface InternalServer {
   _listen2(address: string | null, port: number, addressType: number, backlog: number, fd: undefined, flags: number): void;
 }
 
+const acceptors = new WeakMap<net.Server, ListenHandle>();
 const createServerHandle = (net as Internals)._createServerHandle;
 
 /** False where this Node lacks what a master needs. */
@@ -99,14 +102,28 @@ export function stopAccepting(server: net.Server): void {
   const internal = server as unknown as InternalServer;
   const handle = internal._handle;
   if (!handle) return;
-  internal._handle = standIn(handle);
+  const acceptor = standIn(handle);
+  acceptors.set(server, acceptor);
+  internal._handle = acceptor;
   handle.close();
 }
 
+/** What a server accepts by; one that has stopped accepting can still be given connections of its own. */
+export function acceptorOf(server: net.Server): ListenHandle | undefined {
+  return acceptors.get(server) ?? (server as unknown as InternalServer)._handle ?? undefined;
+}
+
+/** Takes connections for a server without being a listener: it keeps what Node has put on the real handle. */
 function standIn(handle: ListenHandle): ListenHandle {
   const name: SocketName = {};
   const errno = handle.getsockname?.(name) ?? 0;
-  const nothing = { listen: () => 0, close: (callback?: () => void) => void (callback && process.nextTick(callback)), ref() {}, unref() {} };
+  const nothing = {
+    ...handle, // `onconnection` and, under a symbol, the server
+    listen: () => 0,
+    close: (callback?: () => void) => void (callback && process.nextTick(callback)),
+    ref() {},
+    unref() {},
+  };
   if (!handle.getsockname) return nothing;
   const getsockname = (into: SocketName) => {
     Object.assign(into, name);

@@ -5,13 +5,15 @@
  * - `socket.parser`: an HTTP connection has one until it is upgraded. Missing: the connection counts as upgraded, and is
  *   left alone until the drain timeout.
  * - `socket.parser.incoming`: the request parsed last. Missing: every response is taken for the last one.
+ * - `socket.parser.remove`: takes a connection off the list by which `headersTimeout` is watched, until its next request
+ *   begins. Missing: a connection that was adopted idle may be answered with 408 after that timeout.
  * - `socket._httpMessage`: the response being sent. Missing: responses under way are told apart by `writableLength` alone.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { type Socket, Socket as SocketClass } from 'node:net';
 
 interface HttpSocket {
-  readonly parser?: { readonly incoming?: IncomingMessage | null } | null;
+  readonly parser?: { readonly incoming?: IncomingMessage | null; remove?(): void } | null;
   readonly _httpMessage?: ServerResponse | null;
 }
 
@@ -23,6 +25,11 @@ export function isHttp(socket: Socket): boolean {
 /** The response that the connection is sending or waiting for. */
 export function responseOf(socket: Socket): ServerResponse | undefined {
   return (socket as HttpSocket)._httpMessage ?? undefined;
+}
+
+/** A connection that has had requests before is no slow sender of its first one: `headersTimeout` is not for it. */
+export function forgetWaiting(socket: Socket): void {
+  (socket as HttpSocket).parser?.remove?.();
 }
 
 /** No further request is waiting behind this one on its connection. */

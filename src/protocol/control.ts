@@ -33,6 +33,8 @@ export interface WorkerStatus {
   readonly uptimeMs: number;
   /** null: the worker did not answer in time. */
   readonly connections: number | null;
+  /** So many went on to other workers while this one drains. */
+  readonly moved: number;
   /** Until something happens to it if nothing else does: it is taken for not ready, or is ended. */
   readonly deadlineInMs: number | null;
 }
@@ -44,7 +46,12 @@ export interface LastReload {
   readonly agoMs: number;
   /** What happened, in words. */
   readonly text: string;
+  /** What has become, by now, of the connections of the generation that made way, by kind; null: none did. */
+  readonly connections: { readonly moved: Counts; readonly closed: Counts; readonly cut: Counts } | null;
 }
+
+/** How many, by kind: `http`, `http2`, `websocket`, `upgraded`, `tls`, `tcp`, `unix`. */
+type Counts = Readonly<Record<string, number>>;
 
 /** A line of a streamed answer. */
 export type ControlLine =

@@ -1,6 +1,6 @@
 /** Parses what a worker says. A worker runs foreign code: whatever does not fit is refused, and harms nobody. */
 import * as v from 'valibot';
-import type { FromWorker } from './worker.ts';
+import { BAGGAGE_LIMIT, type FromWorker } from './worker.ts';
 
 const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
@@ -38,6 +38,10 @@ const message = v.variant('type', [
   v.object({ type: v.literal('admitted') }),
   v.object({ type: v.literal('admit-failed'), error }),
   v.object({ type: v.literal('withdrew') }),
+  v.object({ type: v.literal('offer'), id: whole, listener: whole, kind: label, baggage: v.pipe(v.string(), v.maxLength(BAGGAGE_LIMIT)) }),
+  v.object({ type: v.literal('adopted'), ticket: whole, connections: v.pipe(whole, v.minValue(0)) }),
+  v.object({ type: v.literal('refused'), ticket: whole, reason: longText }),
+  v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)) }),
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),
   v.object({ type: v.literal('connections'), id: whole, count: v.pipe(whole, v.minValue(0)) }),

@@ -51,7 +51,15 @@ export type FromWorker =
   | { readonly type: 'admit-failed'; readonly error: ErrorReport }
   /** It has stopped accepting. */
   | { readonly type: 'withdrew' }
-  /** All its connections are gone: `closed` gracefully, `cut` at the timeout. */
+  /** Hands a connection over, whose handle comes along. `id` is the worker's own; `baggage` crosses unread. */
+  | { readonly type: 'offer'; readonly id: number; readonly listener: number; readonly kind: string; readonly baggage: string }
+  /** The connection that came with `adopt` is this worker's now; `connections` counts what it has. */
+  | { readonly type: 'adopted'; readonly ticket: number; readonly connections: number }
+  /** It is not, and nothing was read from it. */
+  | { readonly type: 'refused'; readonly ticket: number; readonly reason: string }
+  /** Everything that could be handed over at once was; `open` connections are left. */
+  | { readonly type: 'settled'; readonly open: number }
+  /** All its connections are gone: `closed` gracefully, `cut` at the timeout; not counted are those that others adopted. */
   | { readonly type: 'drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts }
   /** An error is about to kill it. */
   | { readonly type: 'failed'; readonly error: ErrorReport }
@@ -65,6 +73,8 @@ export type ToWorker =
       readonly type: 'listener';
       readonly id: number;
       readonly errno: number;
+      /** The master's number for it; what connections are handed over by. */
+      readonly listener: number;
       readonly address: string | null;
       readonly addressType: number;
       readonly backlog: number;
@@ -72,12 +82,24 @@ export type ToWorker =
       readonly serverData: unknown;
     }
   | { readonly type: 'admit' }
-  | { readonly type: 'drain'; readonly times: DrainTimes }
+  /** `successors`: listeners on which other workers can adopt connections. */
+  | { readonly type: 'drain'; readonly times: DrainTimes; readonly reason: DrainReason; readonly successors: readonly number[] }
+  /** Those listeners have changed since. */
+  | { readonly type: 'successors'; readonly listeners: readonly number[] }
+  /** A connection to adopt, whose handle comes along; whoever can take its ticket owns it. */
+  | { readonly type: 'adopt'; readonly ticket: number; readonly listener: number; readonly baggage: string }
+  /** Answers `offer`: somebody adopted it. */
+  | { readonly type: 'moved'; readonly id: number }
+  /** Answers `offer`: nobody did, it is still the worker's own. `isFinal`: it was refused, so it need not be offered again. */
+  | { readonly type: 'stay'; readonly id: number; readonly reason: string; readonly isFinal: boolean }
   /** Close what is still open, and end. */
   | { readonly type: 'hurry' }
   | { readonly type: 'count-connections'; readonly id: number }
   /** Files to remove should the master vanish. */
   | { readonly type: 'files'; readonly files: readonly MadeFile[] };
+
+/** `reload`: another worker takes its place; `stop`: nobody does. */
+export type DrainReason = 'reload' | 'stop';
 
 /** Milliseconds. */
 export interface DrainTimes {
@@ -89,6 +111,9 @@ export interface DrainTimes {
 /** What holds where nobody says otherwise. */
 export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30_000, killTimeoutMs: 5_000 };
 
+/** Longest baggage of a connection, in characters. */
+export const BAGGAGE_LIMIT: number = 128 * 1024;
+
 /** Environment variable by which a worker learns who it is; removed before the program sees it. */
 export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 
@@ -99,6 +124,8 @@ export interface WorkerIdentity {
   readonly worker: number;
   readonly generation: number;
   readonly waitReady: boolean;
+  /** Descriptor of its tickets. */
+  readonly tickets: number;
   readonly times: DrainTimes;
   /** Named listeners of the master: what to give to `server.listen`. */
   readonly listeners: Readonly<Record<string, { readonly host?: string; readonly port: number } | { readonly path: string }>>;

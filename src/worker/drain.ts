@@ -2,18 +2,15 @@
  * The order of a graceful end: stop accepting → tell the program → let every connection end → run the program's own
  * SIGTERM listeners, or end. Nothing here waits longer than the drain timeout.
  */
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { stopAccepting } from '../node/handle.ts';
 import { isHttp } from '../node/http.ts';
-import type { ConnectionCounts, DrainTimes } from '../protocol/worker.ts';
-import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
-import { closeSession } from './closing/http2.ts';
+import type { ConnectionCounts, DrainReason, DrainTimes } from '../protocol/worker.ts';
 import { lingerClose } from './closing/linger.ts';
-import { type Hooks, prepareHooks } from './hooks.ts';
-import { connectionsOf, findSilent, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
+import { type DrainInfo, type Hooks, prepareHooks } from './hooks.ts';
+import { connectionsOf, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
+import { type Grounds, SERVICE_RESTART, sweep } from './sweep.ts';
 
-const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
-const SWEEP_MS = 100;
 const CUT_LINGER_MS = 500;
 
 /** What the drain tells the master, or nobody. */
@@ -27,15 +24,15 @@ export interface DrainAccount {
 export interface Drain {
   readonly hasBegun: boolean;
   /** Runs when the drain begins; the process does not end before its promise settles. */
-  addHook(hook: () => unknown): void;
+  addHook(hook: (info: DrainInfo) => unknown): void;
   /** Begins, once. */
-  begin(times: DrainTimes): void;
+  begin(times: DrainTimes, reason: DrainReason): void;
   /** What is still open is closed now. */
   hurry(): void;
 }
 
 /** Prepares the drain. `end` is called when nothing is left to wait for. */
-export function prepareDrain(servers: Servers, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
+export function prepareDrain(grounds: Grounds, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
   const hooks = prepareHooks(account.onNotice);
   let hasBegun = false;
   let hurry = () => {};
@@ -48,12 +45,13 @@ export function prepareDrain(servers: Servers, account: DrainAccount, end: (time
     },
     addHook: (hook) => hooks.add(hook),
     hurry,
-    begin(times) {
+    begin(times, reason) {
       if (hasBegun) return;
       hasBegun = true;
-      withdraw(servers);
+      withdraw(grounds.servers);
       account.onWithdrew();
-      void run(servers, hooks, times, account, hurried).then(() => end(times));
+      hooks.runAll({ reason });
+      void run(grounds, hooks, times, account, hurried).then(() => end(times));
     },
   };
 }
@@ -63,92 +61,49 @@ function withdraw(servers: Servers): void {
   for (const server of servers.all.keys()) stopAccepting(server);
 }
 
-async function run(servers: Servers, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
+async function run(grounds: Grounds, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
+  const { servers, mover } = grounds;
   const open = countByKind(servers);
-  hooks.runAll();
-  const sweeper = sweep(servers, times);
-  const gone = whenGone(servers, hooks);
+  const sweeper = sweep(grounds, times);
+  const gone = whenGone(grounds, hooks);
   const timeout = deadline(times.drainTimeoutMs);
   const reason = await Promise.race([gone, hurried, timeout.passed]);
   timeout.clear();
   const cut = reason === 'gone' ? {} : countByKind(servers);
-  if (reason !== 'gone') await cutAll(servers);
+  mover.stop();
+  if (reason !== 'gone') await cutAll(grounds);
   sweeper.stop();
   if (hooks.areRunning) account.onNotice('an onDrain hook had not ended at the drain timeout');
-  account.onDrained(subtract(open, cut), cut);
+  account.onDrained(subtract(subtract(open, cut), mover.moved), cut);
 }
 
-/** Closes what has been idle for the grace, again and again; WebSockets in even steps, so that not all return at once. */
-function sweep(servers: Servers, { idleGraceMs, drainTimeoutMs }: DrainTimes): { stop(): void } {
-  const startedAt = performance.now();
-  const idleSince = new Map<Socket, number>();
-  const hasHttp = [...servers.all.keys()].filter(isHttpServer);
-  if (hasHttp.length > 0) closeAfterResponses();
-  for (const server of hasHttp) settlePipelines(server as Server);
-  const sweepOnce = () => {
-    const now = performance.now();
-    const idle = new Set<Socket>();
-    for (const watched of servers.all.values()) {
-      for (const session of watched.sessions) closeSession(session);
-      for (const socket of findSilent(watched)) idle.add(socket);
-      if (!isHttpServer(watched.server)) continue;
-      const connections = connectionsOf(watched);
-      for (const socket of findIdle(watched, connections)) idle.add(socket);
-      closeSomeWebSockets(connections, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
-    }
-    closeLongIdle(idle, idleSince, now, idleGraceMs);
-  };
-  const timer = setInterval(sweepOnce, SWEEP_MS); // also keeps the process alive until the drain's end
-  sweepOnce();
-  return { stop: () => clearInterval(timer) };
-}
-
-function closeLongIdle(idle: ReadonlySet<Socket>, idleSince: Map<Socket, number>, now: number, idleGraceMs: number): void {
-  for (const socket of [...idleSince.keys()]) if (!idle.has(socket)) idleSince.delete(socket);
-  for (const socket of idle) {
-    const since = idleSince.get(socket) ?? now;
-    idleSince.set(socket, since);
-    if (now - since >= idleGraceMs) closeIdle(socket);
-  }
-}
-
-/** `progress` runs from 0 at half the drain timeout to 1 at its end: that share of the connections is closed by then. */
-function closeSomeWebSockets(connections: readonly Socket[], progress: number): void {
-  if (progress <= 0) return;
-  for (const socket of connections) {
-    if (shareOf(socket) < progress) webSocketOf(socket)?.close(SERVICE_RESTART, 'service restart');
-  }
-}
-
-/** A number in [0, 1) that a connection keeps. */
-function shareOf(socket: Socket): number {
-  return ((socket.remotePort ?? 0) * 0.618_033_988_749) % 1;
-}
-
-async function whenGone(servers: Servers, hooks: Hooks): Promise<'gone'> {
-  await whenEmpty(servers);
+async function whenGone(grounds: Grounds, hooks: Hooks): Promise<'gone'> {
+  await whenEmpty(grounds);
   await hooks.settled();
   return 'gone';
 }
 
-function whenEmpty(servers: Servers): Promise<'gone'> {
+/** Connections that are on their way may come back. */
+function whenEmpty({ servers, mover }: Grounds): Promise<'gone'> {
   return new Promise((resolve) => {
     const look = () => {
-      if (servers.count() === 0) resolve('gone');
+      if (servers.count() === 0 && mover.inFlight === 0) resolve('gone');
     };
     servers.onClose = look;
     look();
   });
 }
 
-async function cutAll(servers: Servers): Promise<void> {
+async function cutAll(grounds: Grounds): Promise<void> {
+  const { servers, mover } = grounds;
   for (const watched of servers.all.values()) {
     for (const session of watched.sessions) session.destroy();
     for (const socket of connectionsOf(watched)) cutOne(watched, socket);
   }
   const limit = deadline(2 * CUT_LINGER_MS);
-  await Promise.race([whenEmpty(servers), limit.passed]);
+  await Promise.race([whenEmpty(grounds), limit.passed]);
   limit.clear();
+  mover.abandon();
   for (const { sockets } of servers.all.values()) for (const socket of sockets) socket.destroy();
 }
 

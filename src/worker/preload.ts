@@ -6,22 +6,29 @@
 import { getSystemErrorName } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import { toReport } from '../errors.ts';
-import { onHidden, sendHidden } from '../node/channel.ts';
+import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
+import type { ConnectionHandle } from '../node/connection.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { ticketTaker } from '../tickets.ts';
 import { type Capture, capture, refuseInThread } from './capture.ts';
 import { type Drain, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
+import { prepareAdopter } from './handoff/adopter.ts';
+import { type Mover, prepareMover } from './handoff/mover.ts';
+import { makeRegistry } from './handoff/registry.ts';
 import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
 
 interface Parts {
-  readonly tell: (message: FromWorker) => void;
+  readonly tell: (message: FromWorker, handle?: ConnectionHandle) => void;
   readonly captured: Capture;
   readonly drain: Drain;
   readonly servers: Servers;
+  readonly mover: Mover;
+  readonly adopt: ReturnType<typeof prepareAdopter>;
 }
 
 const ORPHAN_TRIES = 50;
@@ -31,13 +38,15 @@ const identity = process.env[WORKER_VARIABLE];
 if (!isMainThread) refuseInThread();
 else if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
 
-function supervise({ master, worker, generation, waitReady, times, listeners }: WorkerIdentity): void {
+function supervise({ master, worker, generation, waitReady, tickets, times, listeners }: WorkerIdentity): void {
   hideTraces();
   let files: readonly OwnedFile[] = [];
-  const tell = (message: FromWorker) => sendHidden(process, message);
+  const tell = (message: FromWorker, handle?: ConnectionHandle) => sendHidden(process, message, handle);
   const servers = watchServers();
+  const registry = makeRegistry();
+  const mover = prepareMover({ servers, registry, tell });
   const drain = prepareDrain(
-    servers,
+    { servers, registry, mover },
     {
       onWithdrew: () => tell({ type: 'withdrew' }),
       onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
@@ -48,39 +57,48 @@ function supervise({ master, worker, generation, waitReady, times, listeners }: 
       ending.end(drainTimes);
     },
   );
-  const ending = takeTerm((count) => (count === 1 ? drain.begin(times) : drain.hurry()));
+  const ending = takeTerm((count) => (count === 1 ? drain.begin(times, 'reload') : drain.hurry())); // the master replaces it
   const captured = capture((id, query) => {
     process.channel?.ref(); // an answer is owed
     tell({ type: 'listen', id, ...query });
-  });
+  }, servers.named);
   servers.onListening = () => {
     tell({ type: 'listening' });
     // several listens in a row are one: ready is the worker whose last one was answered
     if (!waitReady) setImmediate(() => captured.isAsking || tell({ type: 'ready' }));
   };
+  const adopt = prepareAdopter({ servers, registry, tell, takeTicket: ticketTaker(tickets), isDraining: () => drain.hasBegun });
   onHidden(process, (body, handle) => {
     const message = body as ToWorker;
     if (message.type === 'files') files = message.files;
-    else obey(message, handle, { tell, captured, drain, servers });
+    else obey(message, handle, { tell, captured, drain, servers, mover, adopt });
   });
   process.once('disconnect', () => {
     // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
     drain.addHook(async () => {
       if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
     });
-    drain.begin(times);
+    mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
+    drain.begin(times, 'stop');
   });
   process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
-  presentAsClusterWorker(worker, () => drain.begin(times));
-  publishRuntime({ generation, ready: () => tell({ type: 'ready' }), onDrain: (hook) => drain.addHook(hook), listener: (name) => listeners[name] });
+  presentAsClusterWorker(worker, () => drain.begin(times, 'reload'));
+  publishRuntime({
+    ...registry,
+    generation,
+    ready: () => tell({ type: 'ready' }),
+    onDrain: (hook) => drain.addHook(hook),
+    listener: (name) => listeners[name],
+  });
   process.channel?.unref();
 }
 
 /** Does what the master says. */
-function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: ListenHandle | undefined, { tell, captured, drain, servers }: Parts): void {
+function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
+  const { tell, captured, drain, servers, mover, adopt } = parts;
   switch (message.type) {
     case 'listener':
-      captured.onReply(message, handle);
+      captured.onReply(message, handle as ListenHandle | undefined);
       if (!captured.isWaiting) process.channel?.unref();
       return;
     case 'admit': {
@@ -89,7 +107,16 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: ListenHandl
       return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
     }
     case 'drain':
-      return drain.begin(message.times);
+      mover.setSuccessors(message.successors);
+      return drain.begin(message.times, message.reason);
+    case 'successors':
+      return mover.setSuccessors(message.listeners);
+    case 'adopt':
+      return adopt(message, handle);
+    case 'moved':
+      return mover.onMoved(message.id);
+    case 'stay':
+      return mover.onStay(message);
     case 'hurry':
       return drain.hurry();
     case 'count-connections':

@@ -3,12 +3,15 @@
  * import of the API. It lies on `globalThis`, so that every copy of the package in a process finds the same one.
  */
 
+import type { Registry } from './handoff/registry.ts';
+import type { DrainInfo } from './hooks.ts';
+
 /** The one runtime of a process. */
-export interface Runtime {
+export interface Runtime extends Registry {
   /** 0 without a supervisor. */
   readonly generation: number;
   ready(): void;
-  onDrain(hook: () => unknown): void;
+  onDrain(hook: (info: DrainInfo) => unknown): void;
   listener(name: string): ListenTarget | undefined;
 }
 

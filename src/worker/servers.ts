@@ -23,9 +23,17 @@ export interface Servers {
   readonly all: ReadonlyMap<Server, WatchedServer>;
   /** Open connections of all servers. */
   count(): number;
+  /** The listener of the master that a server got. */
+  named(server: Server, listener: number): void;
+  /** undefined for a server that listens by itself. */
+  listenerOf(server: Server): number | undefined;
+  /** The server that listens there; undefined: none. */
+  listeningOn(listener: number): Server | undefined;
+  /** Counts a connection that did not come by an accept. */
+  track(server: Server, socket: Socket): void;
   /** Called when a server listens; it accepts unless it was held back. */
   onListening: (server: Server) => void;
-  /** Called when a connection is gone. */
+  /** Called when a connection is gone, for good or to another worker. */
   onClose: () => void;
 }
 
@@ -33,9 +41,14 @@ export interface Servers {
 export function watchServers(): Servers {
   const known = new WeakMap<Server, WatchedServer>();
   const all = new Map<Server, WatchedServer>();
+  const listeners = new WeakMap<Server, number>();
   const servers: Servers = {
     all,
     count: () => [...all.values()].reduce((sum, { sockets }) => sum + sockets.size, 0),
+    named: (server, listener) => void listeners.set(server, listener),
+    listenerOf: (server) => listeners.get(server),
+    listeningOn: (listener) => [...all.keys()].find((server) => server.listening && listeners.get(server) === listener),
+    track: (server, socket) => trackIn(known.get(server), servers, socket),
     onListening: () => {},
     onClose: () => {},
   };
@@ -89,13 +102,7 @@ function isRawBehindTls(server: Server, socket: Socket): boolean {
 
 function watch(server: Server, servers: Servers): WatchedServer {
   const watched: WatchedServer = { server, sockets: new Set(), secure: new Set(), sessions: new Set() };
-  server.on('connection', (socket: Socket) => {
-    watched.sockets.add(socket);
-    socket.once('close', () => {
-      watched.sockets.delete(socket);
-      servers.onClose();
-    });
-  });
+  server.on('connection', (socket: Socket) => trackIn(watched, servers, socket));
   server.on('secureConnection', (socket: TLSSocket) => {
     watched.secure.add(socket);
     socket.once('close', () => watched.secure.delete(socket));
@@ -105,4 +112,13 @@ function watch(server: Server, servers: Servers): WatchedServer {
     session.once('close', () => watched.sessions.delete(session));
   });
   return watched;
+}
+
+function trackIn(watched: WatchedServer | undefined, servers: Servers, socket: Socket): void {
+  if (watched === undefined || watched.sockets.has(socket)) return;
+  watched.sockets.add(socket);
+  socket.once('close', () => {
+    watched.sockets.delete(socket);
+    servers.onClose();
+  });
 }

@@ -2,14 +2,18 @@
 import { defaultTimes } from '../protocol/worker.ts';
 import { prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
+import { prepareMover } from './handoff/mover.ts';
+import { makeRegistry } from './handoff/registry.ts';
 import { publishRuntime, type Runtime } from './runtime.ts';
 import { watchServers } from './servers.ts';
 
 /** Makes SIGTERM graceful; a second one hurries. */
 export function runStandalone(): Runtime {
   const servers = watchServers();
+  const registry = makeRegistry();
+  const mover = prepareMover({ servers, registry, tell() {} });
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
-  const drain = prepareDrain(servers, account, (times) => ending.end(times));
-  const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes) : drain.hurry()));
-  return publishRuntime({ generation: 0, ready() {}, onDrain: (hook) => drain.addHook(hook), listener: () => undefined });
+  const drain = prepareDrain({ servers, registry, mover }, account, (times) => ending.end(times));
+  const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));
+  return publishRuntime({ ...registry, generation: 0, ready() {}, onDrain: (hook) => drain.addHook(hook), listener: () => undefined });
 }

@@ -1,10 +1,11 @@
 /**
- * HTTP/1.1 in a draining worker. Every response that is the last one its connection waits for says `Connection: close`;
+ * HTTP/1.1 in a draining worker, where a connection can't move. Every response that is the last one its connection waits for says `Connection: close`;
  * idle connections are closed after the grace. Installed when the drain begins: before it, nothing is done per request.
  */
 import http from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { idleConnections, isHttp, isLastRequest } from '../../node/http.ts';
+import { isUntouched } from '../handoff/http.ts';
 import type { WatchedServer } from '../servers.ts';
 import { lingerClose } from './linger.ts';
 
@@ -12,13 +13,13 @@ import { lingerClose } from './linger.ts';
 const closing = new WeakSet<Socket>();
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'];
 
-/** Makes every further response end its connection. Called once a process. */
-export function closeAfterResponses(): void {
+/** Makes every further response end its connection, unless that will move. Called once a process. */
+export function closeAfterResponses(willMove: (socket: Socket) => boolean): void {
   const { prototype } = http.ServerResponse;
   const writeHead = prototype.writeHead as (...args: unknown[]) => http.ServerResponse;
   prototype.writeHead = function (this: http.ServerResponse, ...args: unknown[]) {
     const socket = this.req?.socket as Socket | undefined; // a response may also be made by hand, with no connection
-    if (!this.headersSent && socket && isHttp(socket) && isLastRequest(this.req)) {
+    if (!this.headersSent && socket && isHttp(socket) && !willMove(socket) && isLastRequest(this.req)) {
       closing.add(socket);
       this.shouldKeepAlive = false;
       socket.destroySoon = () => lingerClose(socket);
@@ -33,13 +34,18 @@ export function closeAfterResponses(): void {
 /**
  * Holds each request back until everything that arrived with it is parsed: only then is it known which of several
  * pipelined requests is the last. Requests behind a last response are dropped unseen, so their client may send them again.
+ * On a connection that will move nothing is the last request; `afterResponse` is called when it may be idle.
  */
-export function settlePipelines(server: Server): void {
+export function settlePipelines(server: Server, willMove: (socket: Socket) => boolean, afterResponse: () => void): void {
   const emit = server.emit;
   server.emit = function (this: Server, event: string, ...args: unknown[]) {
     if (!REQUEST_EVENTS.includes(event)) return Reflect.apply(emit, this, [event, ...args]) as boolean;
-    const { socket } = args[0] as http.IncomingMessage;
+    const [{ socket }, response] = args as [http.IncomingMessage, http.ServerResponse];
     if (closing.has(socket)) return true;
+    if (willMove(socket)) {
+      response.once('finish', () => process.nextTick(afterResponse)); // Node's own listener makes it idle first
+      return Reflect.apply(emit, this, [event, ...args]) as boolean;
+    }
     process.nextTick(() => {
       if (!closing.has(socket)) Reflect.apply(emit, this, [event, ...args]);
     });
@@ -50,7 +56,7 @@ export function settlePipelines(server: Server): void {
 /** Idle connections, those that never sent a byte included. */
 export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
   const idle = idleConnections(watched.server as http.Server);
-  const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
+  const unused = connections.filter((socket) => isHttp(socket) && isUntouched(socket));
   return [...idle, ...unused].filter((socket) => !closing.has(socket));
 }
 

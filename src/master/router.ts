@@ -1,0 +1,206 @@
+/**
+ * An established connection from a draining worker to one of those that serve. The master reads nothing of it: it keeps a
+ * copy of the descriptor until somebody owns the connection, so that no single death loses it.
+ *
+ *   offer ─→ to the successor with the fewest connections ─adopted→ told `moved`
+ *                     └─ refused, dead, silent past the deadline → the next one ─ none left → told `stay`
+ */
+import type { ConnectionHandle } from '../node/connection.ts';
+import type { ConnectionCounts, FromWorker, ToWorker } from '../protocol/worker.ts';
+import { nextTicket, type Tickets } from '../tickets.ts';
+
+type Said<T> = Extract<FromWorker, { type: T }>;
+
+/** A worker that answers nothing for so long gets no more connections until it does; milliseconds. */
+const SILENCE_MS = 1_000;
+
+/** What routing needs of its master. */
+export interface RouterHost {
+  send(worker: number, message: ToWorker, handle?: ConnectionHandle): void;
+  /** Those that serve in place of this worker. */
+  successorsOf(worker: number): readonly number[];
+  now(): number;
+}
+
+interface Lane {
+  /** undefined: the worker can't be given connections. */
+  readonly tickets: Tickets | undefined;
+  /** Listeners that the worker has asked for. */
+  readonly listeners: Set<number>;
+  readonly moved: Record<string, number>;
+  connections: number;
+  isSilent: boolean;
+  /** Successors as it was told last. */
+  told: string;
+}
+
+interface Move extends Said<'offer'> {
+  readonly from: number;
+  readonly handle: ConnectionHandle;
+  readonly tried: Set<number>;
+  /** Why the last one did not take it. */
+  reason: string;
+  isFinal: boolean;
+  to: number;
+  deadline: number;
+}
+
+/** All connections that are on their way. */
+export class Router {
+  readonly #host: RouterHost;
+  readonly #lanes = new Map<number, Lane>();
+  readonly #moves = new Map<number, Move>();
+  #lastTicket = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(host: RouterHost) {
+    this.#host = host;
+  }
+
+  /** A worker starts; its tickets are closed with it. */
+  add(worker: number, tickets: Tickets | undefined): void {
+    this.#lanes.set(worker, { tickets, listeners: new Set(), moved: {}, connections: 0, isSilent: false, told: '[]' });
+  }
+
+  /** A worker has got a listener. */
+  granted(worker: number, listener: number): void {
+    this.#lanes.get(worker)?.listeners.add(listener);
+  }
+
+  /** So many connections of a worker live on in others, by kind. */
+  movedOf(worker: number): ConnectionCounts {
+    return { ...this.#lanes.get(worker)?.moved };
+  }
+
+  /** Whatever a worker says: it is alive. */
+  heard(worker: number): void {
+    const lane = this.#lanes.get(worker);
+    if (lane) lane.isSilent = false;
+  }
+
+  /** Listeners on which a worker's connections can be adopted; what it is told of them. */
+  successors(worker: number): number[] {
+    const listeners = this.#host.successorsOf(worker).flatMap((other) => [...(this.#lanes.get(other)?.listeners ?? [])]);
+    const sorted = [...new Set(listeners)].sort((a, b) => a - b);
+    const lane = this.#lanes.get(worker);
+    if (lane) lane.told = JSON.stringify(sorted);
+    return sorted;
+  }
+
+  /** Tells draining workers what has changed for them. */
+  refresh(draining: readonly number[]): void {
+    for (const worker of draining) {
+      const before = this.#lanes.get(worker)?.told;
+      const listeners = this.successors(worker);
+      if (before !== undefined && before !== JSON.stringify(listeners)) this.#host.send(worker, { type: 'successors', listeners });
+    }
+  }
+
+  onOffer(from: number, offer: Said<'offer'>, handle: ConnectionHandle | undefined): void {
+    if (handle === undefined) return this.#host.send(from, { type: 'stay', id: offer.id, reason: 'its descriptor did not arrive', isFinal: false });
+    this.#next({ ...offer, from, handle, tried: new Set(), reason: 'nobody serves there at the moment', isFinal: false, to: 0, deadline: 0 });
+  }
+
+  onAdopted(by: number, { ticket, connections }: Said<'adopted'>): void {
+    const lane = this.#lanes.get(by);
+    if (lane) lane.connections = connections;
+    const move = this.#take(ticket, by);
+    if (move === undefined) return;
+    move.handle.close();
+    const { from, id, kind } = move;
+    const sender = this.#lanes.get(from);
+    if (sender) sender.moved[kind] = (sender.moved[kind] ?? 0) + 1;
+    this.#host.send(from, { type: 'moved', id });
+  }
+
+  onRefused(by: number, { ticket, reason }: Said<'refused'>): void {
+    const move = this.#take(ticket, by);
+    if (move === undefined) return;
+    this.#next({ ...move, reason: `worker ${by}: ${reason}`, isFinal: true });
+  }
+
+  /** A worker has ended: what was on its way to it goes elsewhere. */
+  remove(worker: number): void {
+    const lane = this.#lanes.get(worker);
+    this.#lanes.delete(worker);
+    lane?.tickets?.close();
+    for (const [ticket, move] of this.#movesTo(worker)) {
+      this.#moves.delete(ticket);
+      this.#next({ ...move, reason: `worker ${worker} has ended`, isFinal: false });
+    }
+  }
+
+  #take(ticket: number, by: number): Move | undefined {
+    const move = this.#moves.get(ticket);
+    if (move?.to !== by) return undefined;
+    this.#moves.delete(ticket);
+    return move;
+  }
+
+  #next(move: Move): void {
+    const { from, id, listener, baggage, handle, tried } = move;
+    const to = this.#choose(move);
+    if (to === undefined) {
+      handle.close();
+      return this.#host.send(from, { type: 'stay', id, reason: move.reason, isFinal: move.isFinal });
+    }
+    tried.add(to);
+    const ticket = this.#issue(to);
+    if (ticket === undefined) return this.#next({ ...move, reason: 'no ticket could be written', isFinal: false });
+    this.#moves.set(ticket, { ...move, to, deadline: this.#host.now() + SILENCE_MS });
+    this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle);
+    this.#timer ??= setInterval(() => this.#look(), SILENCE_MS / 4);
+  }
+
+  #issue(worker: number): number | undefined {
+    const ticket = nextTicket(this.#lastTicket);
+    try {
+      this.#lanes.get(worker)?.tickets?.issue(ticket);
+    } catch {
+      return undefined; // ENOSPC and its like
+    }
+    this.#lastTicket = ticket;
+    return ticket;
+  }
+
+  /** The one with the fewest connections, those on their way to it included. */
+  #choose({ from, listener, tried }: Move): number | undefined {
+    const waiting = new Map<number, number>();
+    for (const { to } of this.#moves.values()) waiting.set(to, (waiting.get(to) ?? 0) + 1);
+    let best: { readonly worker: number; readonly load: number } | undefined;
+    for (const worker of this.#host.successorsOf(from)) {
+      const lane = this.#lanes.get(worker);
+      if (!lane?.tickets || !lane.listeners.has(listener) || lane.isSilent || tried.has(worker)) continue;
+      const load = lane.connections + (waiting.get(worker) ?? 0);
+      if (best === undefined || load < best.load) best = { worker, load };
+    }
+    return best?.worker;
+  }
+
+  #look(): void {
+    const now = this.#host.now();
+    const silent = new Set([...this.#moves.values()].filter(({ deadline }) => deadline <= now).map(({ to }) => to));
+    for (const worker of silent) this.#recall(worker);
+    if (this.#moves.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** What a silent worker has not taken yet is given to somebody else; what it has taken is its own, whenever it says so. */
+  #recall(worker: number): void {
+    const lane = this.#lanes.get(worker);
+    if (lane?.tickets === undefined) return;
+    lane.isSilent = true;
+    const recalled = lane.tickets.recall();
+    for (const [ticket, move] of this.#movesTo(worker)) {
+      move.deadline = Number.POSITIVE_INFINITY;
+      if (!recalled.has(ticket)) continue;
+      this.#moves.delete(ticket);
+      this.#next({ ...move, reason: `worker ${worker} is silent`, isFinal: false });
+    }
+  }
+
+  #movesTo(worker: number): [number, Move][] {
+    return [...this.#moves].filter(([, { to }]) => to === worker);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Who owns a connection that is on its way to another worker? Whoever takes its ticket. The tickets of a worker are numbers
+ * in a file without a name; master and worker share one open file description, so each number is read out once: by the
+ * worker that adopts, or by the master that gives the connection to somebody else. That holds however long either of them
+ * is stopped in between. (read(2) moves the shared offset atomically since Linux 3.14; macOS locks it as well.)
+ */
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+
+const TICKET_BYTES = 4;
+const LAST_TICKET = 2 ** 32 - 1;
+
+/** The master's side. */
+export interface Tickets {
+  /** To be inherited by the worker. */
+  readonly fd: number;
+  /** @param ticket 1 to 2^32 - 1 @throws a system error, such as ENOSPC; then nothing was issued */
+  issue(ticket: number): void;
+  /** Takes back all tickets that the worker has not taken. */
+  recall(): Set<number>;
+  close(): void;
+}
+
+/** Makes the tickets of one worker. `path` is free, and is free again afterwards. @throws a system error */
+export function makeTickets(path: string): Tickets {
+  const fd = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  const bytes = Buffer.alloc(TICKET_BYTES);
+  let end = 0;
+  return {
+    fd,
+    issue(ticket) {
+      bytes.writeUInt32LE(ticket);
+      writeSync(fd, bytes, 0, TICKET_BYTES, end); // by position: the offset is for reading
+      end += TICKET_BYTES;
+    },
+    recall() {
+      const tickets = new Set<number>();
+      for (let ticket = readTicket(fd); ticket !== undefined; ticket = readTicket(fd)) tickets.add(ticket);
+      return tickets;
+    },
+    close: () => closeSync(fd),
+  };
+}
+
+/** The worker's side. @returns takes a ticket: true if it was still there */
+export function ticketTaker(fd: number): (ticket: number) => boolean {
+  const taken = new Set<number>(); // later ones, that came out while an earlier one was looked for
+  return (ticket) => {
+    while (!taken.has(ticket)) {
+      const next = readTicket(fd);
+      if (next === undefined) return false;
+      taken.add(next);
+    }
+    return taken.delete(ticket);
+  };
+}
+
+/** The ticket after this one. */
+export function nextTicket(ticket: number): number {
+  return ticket === LAST_TICKET ? 1 : ticket + 1;
+}
+
+function readTicket(fd: number): number | undefined {
+  const bytes = Buffer.alloc(TICKET_BYTES);
+  return readSync(fd, bytes, 0, TICKET_BYTES, null) === TICKET_BYTES ? bytes.readUInt32LE() : undefined;
+}

@@ -1,0 +1,218 @@
+/**
+ * Hands connections of this draining worker to others, a few at a time. A connection that was offered is nobody's until the
+ * master answers: its copy is kept, and if nobody adopts it, it goes on here.
+ *
+ *   quiet ─detach, offer→ in flight ─moved→ the copy is closed
+ *                             └─────stay──→ received again, as a successor would
+ */
+import type { Server, Socket } from 'node:net';
+import { type ConnectionHandle, detach, hasHandle, receive } from '../../node/connection.ts';
+import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
+import { lingerClose } from '../closing/linger.ts';
+import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
+import type { Baggage, Carrier } from './carrier.ts';
+import { carrierOf, type Registry, stateOptions } from './registry.ts';
+
+/** Connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
+const WINDOW = 8;
+/** Time until a connection is offered again that nobody could take at the moment. */
+const RETRY_MS = 1_000;
+
+/** A connection that was found quiet. */
+export interface Candidate {
+  readonly watched: WatchedServer;
+  readonly socket: Socket;
+}
+
+/** Hands over what may go. */
+export interface Mover {
+  /** Connections that are on their way. */
+  readonly inFlight: number;
+  /** So many have arrived, by kind. */
+  readonly moved: Readonly<Record<string, number>>;
+  /** Listeners on which there are successors. */
+  setSuccessors(listeners: readonly number[]): void;
+  /** The connection will move when it is quiet, so it needs no `Connection: close`. */
+  willMove(server: Server, socket: Socket): boolean;
+  /** These are quiet now; they replace what was given before. */
+  consider(candidates: readonly Candidate[]): void;
+  onMoved(id: number): void;
+  onStay(answer: Extract<ToWorker, { type: 'stay' }>): void;
+  /** Offers nothing any more. */
+  stop(): void;
+  /** Gives up what is in flight: whoever adopts it has it, and nobody here. */
+  abandon(): void;
+}
+
+/** What moving needs. */
+export interface MoverHost {
+  readonly servers: Servers;
+  readonly registry: Registry;
+  tell(message: FromWorker, handle?: ConnectionHandle): void;
+}
+
+interface Flight extends Candidate {
+  readonly kind: string;
+  readonly carrier: Carrier;
+  readonly baggage: Baggage;
+  readonly handle: ConnectionHandle;
+}
+
+/** Prepares to hand over; nothing is offered before there are successors. */
+export function prepareMover(host: MoverHost): Mover {
+  return new ConnectionMover(host);
+}
+
+class ConnectionMover implements Mover {
+  readonly moved: Record<string, number> = {};
+  readonly #host: MoverHost;
+  readonly #flights = new Map<number, Flight>();
+  /** Connections that nobody wanted, or whose state can't cross: they end here. */
+  readonly #unwanted = new WeakSet<Socket>();
+  readonly #notBefore = new WeakMap<Socket, number>();
+  readonly #complaints = new Set<string>();
+  #queue: (Candidate & { readonly bytesRead: number })[] = [];
+  #successors: ReadonlySet<number> = new Set();
+  #lastId = 0;
+  #hasStopped = false;
+  #hasSettled = false;
+
+  constructor(host: MoverHost) {
+    this.#host = host;
+  }
+
+  get inFlight(): number {
+    return this.#flights.size;
+  }
+
+  setSuccessors(listeners: readonly number[]): void {
+    this.#successors = new Set(listeners);
+  }
+
+  willMove(server: Server, socket: Socket): boolean {
+    const listener = this.#host.servers.listenerOf(server);
+    return (
+      listener !== undefined && this.#successors.has(listener) && !this.#unwanted.has(socket) && carrierOf(this.#host.registry, server, socket) !== undefined
+    );
+  }
+
+  consider(candidates: readonly Candidate[]): void {
+    this.#queue = candidates.map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
+    this.#pump();
+    if (this.#queue.length > 0 || this.#flights.size > 0 || this.#hasSettled) return;
+    this.#settle();
+  }
+
+  onMoved(id: number): void {
+    const flight = this.#land(id);
+    if (flight === undefined) return;
+    this.moved[flight.kind] = (this.moved[flight.kind] ?? 0) + 1;
+    flight.handle.close();
+    this.#next();
+  }
+
+  onStay({ id, reason, isFinal }: Extract<ToWorker, { type: 'stay' }>): void {
+    const flight = this.#land(id);
+    if (flight === undefined) return;
+    if (isFinal) this.#complain(`a connection could not be handed over: ${reason}`);
+    this.#takeBack(flight, isFinal);
+    this.#next();
+  }
+
+  stop(): void {
+    this.#hasStopped = true;
+    this.#queue = [];
+  }
+
+  abandon(): void {
+    this.stop();
+    for (const [id, { handle }] of this.#flights) {
+      this.#land(id);
+      handle.close();
+    }
+  }
+
+  #land(id: number): Flight | undefined {
+    const flight = this.#flights.get(id);
+    this.#flights.delete(id);
+    return flight;
+  }
+
+  #next(): void {
+    this.#pump();
+    if (this.#queue.length === 0 && this.#flights.size === 0) this.#settle();
+    this.#host.servers.onClose();
+  }
+
+  #settle(): void {
+    if (!this.#hasSettled) this.#host.tell({ type: 'settled', open: this.#host.servers.count() });
+    this.#hasSettled = true;
+  }
+
+  #pump(): void {
+    while (!this.#hasStopped && this.#flights.size < WINDOW) {
+      const candidate = this.#queue.shift();
+      if (candidate === undefined) return;
+      // what has come since it was found quiet is answered first
+      if (candidate.socket.bytesRead === candidate.bytesRead && isQuiet(candidate.socket)) this.#offer(candidate);
+    }
+  }
+
+  #offer({ watched, socket }: Candidate): void {
+    const { servers, registry, tell } = this.#host;
+    const listener = servers.listenerOf(watched.server);
+    const carrier = carrierOf(registry, watched.server, socket);
+    if (listener === undefined || carrier === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
+    const baggage = this.#pack(carrier, watched.server, socket);
+    if (baggage === undefined) return;
+    const id = ++this.#lastId;
+    const kind = kindOf(watched, socket);
+    registry.handedOff.add(socket);
+    const handle = detach(socket);
+    this.#flights.set(id, { watched, socket, kind, carrier, baggage, handle });
+    tell({ type: 'offer', id, listener, kind, baggage: JSON.stringify(baggage) }, handle);
+  }
+
+  #pack(carrier: Carrier, server: Server, socket: Socket): Baggage | undefined {
+    try {
+      const baggage = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
+      return socket.destroyed ? undefined : baggage;
+    } catch (error) {
+      this.#unwanted.add(socket);
+      this.#complain(`the state of a connection can't be handed over: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  }
+
+  #takeBack({ watched, carrier, baggage, handle }: Flight, isFinal: boolean): void {
+    const { servers, registry } = this.#host;
+    const { server } = watched;
+    const { maxConnections } = server;
+    server.maxConnections = Number.POSITIVE_INFINITY; // it was here before
+    const arrival = receive(server, handle);
+    server.maxConnections = maxConnections;
+    if (arrival === undefined) return;
+    if (isFinal) this.#unwanted.add(arrival.socket);
+    else this.#notBefore.set(arrival.socket, performance.now() + RETRY_MS);
+    registry.adopted.add(arrival.socket);
+    servers.track(server, arrival.socket);
+    try {
+      carrier.adopt({ server, arrival, baggage, options: stateOptions(registry, server) });
+    } catch (error) {
+      this.#complain(`a connection that nobody took could not be taken back: ${error instanceof Error ? error.stack : String(error)}`);
+      lingerClose(arrival.socket);
+    }
+  }
+
+  /** Once each: a thousand connections may fail for the same reason. */
+  #complain(text: string): void {
+    if (!this.#complaints.has(text)) this.#host.tell({ type: 'notice', text });
+    this.#complaints.add(text);
+  }
+}
+
+/** Nothing is buffered either way, and neither side has begun to close. */
+export function isQuiet(socket: Socket): boolean {
+  const isOpen = !socket.destroyed && !socket.readableEnded && !socket.writableEnded && !socket.connecting;
+  return isOpen && socket.readableLength === 0 && socket.writableLength === 0 && hasHandle(socket);
+}
