@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Effect } from '../../../src/core/effect.ts';
-import type { Policy } from '../../../src/core/event.ts';
+import type { Exit, Policy } from '../../../src/core/event.ts';
 import { nextDeadline } from '../../../src/core/fleet.ts';
 import { invariants } from '../helpers/invariants.ts';
 import { policyWith } from '../helpers/policy.ts';
@@ -61,7 +61,7 @@ const deadline = fc.constant(
 const reload = fc.constant(deed('reload', (world) => world.reload()));
 const stop = fc.constant(deed('stop', (world) => void world.tell({ type: 'stop-requested', by: 'world' })));
 /** What can't be: unknown workers, doubled and late events. */
-const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 6 })).map(([worker, kind]) =>
+const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 8 })).map(([worker, kind]) =>
   deed(`junk ${kind} of worker ${worker}`, (world) => {
     const { now, ...happening } = everyEvent(worker, world.now)[kind] ?? { type: 'tick', now: world.now };
     world.tell(happening as Happening);
@@ -139,7 +139,8 @@ test('after a stop, who does not listen gets SIGKILL, and the end comes when the
   inManyWorlds(anything, (world) => {
     world.tell({ type: 'stop-requested', by: 'test' });
     killedByTicks(world, [...world.processes.keys()]);
-    for (const worker of [...world.processes.keys()]) world.tell({ type: 'worker-exited', worker, exit: { reason: 'signal', signal: 'SIGKILL' }, chance: 0 });
+    const exit: Exit = { reason: 'signal', signal: 'SIGKILL' };
+    for (const { id: worker, moved } of [...world.processes.values()]) world.tell({ type: 'worker-exited', worker, exit, chance: 0, moved });
     assert.equal(world.fleet.phase, 'ended');
   });
 });

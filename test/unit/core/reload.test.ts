@@ -1,9 +1,10 @@
 /** What may happen next with a reload, by table: the reload and its workers as they are → the verdict. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { nothing } from '../../../src/core/account.ts';
 import type { Failure } from '../../../src/core/event.ts';
 import { judge, type Reload, type Verdict } from '../../../src/core/reload.ts';
-import type { Worker } from '../../../src/core/worker.ts';
+import { type Draining, step, type Worker } from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero } from '../helpers/worker-events.ts';
 
@@ -23,14 +24,18 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
     case 'serving':
       return { ...who, phase, since: 0 };
     case 'draining':
-      return { ...who, phase, since: 0, withdrew: false, drained: false, next: 'SIGTERM', deadline: 100 };
+      return draining(id, generation);
     case 'unfit':
       return { ...who, phase, failure: unfitBy, next: 'SIGKILL', deadline: 100 };
     case 'stopped':
-      return { ...who, phase, exit: codeZero };
+      return { ...who, phase, exit: codeZero, account: nothing };
     case 'crashed':
       return { ...who, phase, failure: codeOne };
   }
+}
+
+function draining(id: number, generation: number): Draining {
+  return { id, generation, spawnedAt: 0, phase: 'draining', since: 0, withdrew: false, open: null, drained: false, account: nothing, next: 'SIGTERM', deadline: 100 };
 }
 
 function several(...phases: Worker['phase'][]): Worker[] {
@@ -92,10 +97,19 @@ describe('proving', () => {
 });
 
 describe('retiring', () => {
-  const withdrawn = { ...worker('draining', 9, 1), withdrew: true } as Worker;
+  const accepting = draining(9, 1);
+  const withdrawn: Worker = { ...accepting, withdrew: true };
+  const settled: Worker = { ...withdrawn, open: 0 };
+  const busy: Worker = { ...withdrawn, open: 3 };
+  const [disconnected] = step(accepting, { type: 'worker-disconnected', worker: 9, now: 0 }, policyWith());
   table([
-    ['waits while an old worker still accepts', retiring, [worker('draining', 9, 1), withdrawn], 0, wait],
-    ['is over when every old worker has stopped accepting', retiring, [withdrawn, withdrawn], 0, { next: 'finish' }],
+    ['waits while an old worker still accepts', retiring, [accepting, settled], 0, wait],
+    ['waits even for one that has settled and still accepts', retiring, [{ ...settled, withdrew: false }], 0, wait],
+    ['waits while an old worker still hands over', retiring, [settled, withdrawn], 0, wait],
+    ['waits for workers of older generations, too', retiring, [settled, { ...withdrawn, generation: 0 }], 0, wait],
+    ['is over when every old worker has stopped accepting, and has settled', retiring, [settled, settled], 0, { next: 'finish' }],
+    ['does not wait for connections that stay', retiring, [settled, busy], 0, { next: 'finish' }],
+    ['does not wait for one that can say nothing more', retiring, [disconnected, settled], 0, { next: 'finish' }],
     ['is over when the old workers are gone', retiring, several('serving'), 0, { next: 'finish' }],
     ['does not wait for a worker of its own generation', retiring, several('draining'), 0, { next: 'finish' }],
     ['does not wait for an old worker that can not accept any more', retiring, [worker('unfit', 9, 1)], 0, { next: 'finish' }],

@@ -1,8 +1,9 @@
 /** One worker's life: a table a phase, event → the worker after it and what is to be done. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { nothing } from '../../../src/core/account.ts';
 import type { DrainTimes, Effect, Report } from '../../../src/core/effect.ts';
-import type { Failure } from '../../../src/core/event.ts';
+import type { ConnectionAccount, Failure } from '../../../src/core/event.ts';
 import { type Admitted, admit, cut, type Draining, drain, isGone, isWanted, spawn, step, type Worker, type WorkerStep } from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero, everyEvent, type WorkerStepEvent } from '../helpers/worker-events.ts';
@@ -19,9 +20,19 @@ const listening: Worker = { ...starting, listening: true };
 const ready = { ...who, phase: 'ready' } as const;
 const admitted: Admitted = { ...who, phase: 'admitted', deadline: 1500 };
 const serving: Worker = { ...who, phase: 'serving', since: 600 };
-const draining: Draining = { ...who, phase: 'draining', since: 700, withdrew: false, drained: false, next: 'SIGTERM', deadline: 3200 };
+const draining: Draining = {
+  ...who,
+  phase: 'draining',
+  since: 700,
+  withdrew: false,
+  open: null,
+  drained: false,
+  account: nothing,
+  next: 'SIGTERM',
+  deadline: 3200,
+};
 const unfit: Worker = { ...who, phase: 'unfit', failure: timedOut, next: 'SIGKILL', deadline: 1110 };
-const stopped: Worker = { ...who, phase: 'stopped', exit: codeZero };
+const stopped: Worker = { ...who, phase: 'stopped', exit: codeZero, account: nothing };
 const crashed: Worker = { ...who, phase: 'crashed', failure: codeOne };
 
 type Told = Report extends infer R
@@ -39,10 +50,18 @@ function kill(signal: 'SIGTERM' | 'SIGKILL'): Effect {
 }
 
 function withdrawnAt(now: number): WorkerStep {
-  return [
-    { ...who, phase: 'draining', since: now, withdrew: true, drained: false, next: 'SIGTERM', deadline: now + DRAIN_MS },
-    told({ type: 'worker-draining', byItself: true }),
-  ];
+  return [{ ...draining, since: now, withdrew: true, deadline: now + DRAIN_MS }, told({ type: 'worker-draining', byItself: true })];
+}
+
+/** It withdrew, and nobody waits for it to settle. */
+function disconnectedAt(now: number): WorkerStep {
+  const [worker, ...effects] = withdrawnAt(now);
+  return [{ ...(worker as Draining), open: 0 }, ...effects];
+}
+
+/** It drained, and this is what became of its connections. */
+function stoppedWith(account: ConnectionAccount): WorkerStep {
+  return [{ ...who, phase: 'stopped', exit: codeOne, account }, told({ type: 'worker-stopped', exit: codeOne })];
 }
 
 function crashedBy(failure: Failure): WorkerStep {
@@ -84,6 +103,7 @@ describe('starting', () => {
     ['worker-listening', 400, [listening]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-disconnected', 400, disconnectedAt(400)],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1009, [starting]],
     ['tick', 1010, unfitAt(1010, timedOut)],
@@ -95,6 +115,7 @@ describe('starting and listening', () => {
     ['worker-listening', 400, [listening]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-disconnected', 400, disconnectedAt(400)],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1010, unfitAt(1010, { ...timedOut, listening: true })],
   ]);
@@ -103,6 +124,7 @@ describe('starting and listening', () => {
 describe('ready', () => {
   table(ready, [
     ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-disconnected', 400, disconnectedAt(400)],
     ['worker-exited', 400, crashedBy(codeOne)],
   ]);
 
@@ -116,6 +138,7 @@ describe('admitted', () => {
     ['worker-admitted', 600, [serving, told({ type: 'worker-serving' })]],
     ['worker-admit-failed', 600, unfitAt(600, { reason: 'admit-failed', error: boom })],
     ['worker-withdrew', 600, withdrawnAt(600)],
+    ['worker-disconnected', 600, disconnectedAt(600)],
     ['worker-exited', 600, crashedBy(codeOne)],
     ['tick', 1499, [admitted]],
     ['tick', 1500, unfitAt(1500, { ...timedOut, listening: true })],
@@ -125,32 +148,63 @@ describe('admitted', () => {
 describe('serving', () => {
   table(serving, [
     ['worker-withdrew', 700, withdrawnAt(700)],
+    ['worker-disconnected', 700, disconnectedAt(700)],
     ['worker-exited', 700, crashedBy(codeOne)],
   ]);
 });
 
 describe('draining', () => {
   const overran = told({ type: 'worker-overran', signal: 'SIGTERM' });
+  const allMoved = { ...nothing, moved: { http: 2, tcp: 1 } };
   table(draining, [
     ['worker-withdrew', 800, [{ ...draining, withdrew: true }]],
+    ['worker-disconnected', 800, [{ ...draining, withdrew: true, open: 0 }]],
+    ['worker-settled', 800, [{ ...draining, open: 1, account: { ...nothing, moved: { http: 2 } } }]],
     [
       'worker-drained',
       800,
-      [{ ...draining, withdrew: true, drained: true, next: 'SIGKILL', deadline: 900 }, told({ type: 'worker-drained', afterMs: 100, closed: {}, cut: {} })],
+      [
+        { ...draining, withdrew: true, open: 0, drained: true, account: allMoved, next: 'SIGKILL', deadline: 900 },
+        told({ type: 'worker-drained', afterMs: 100, ...allMoved }),
+      ],
     ],
-    ['worker-exited', 800, [{ ...who, phase: 'stopped', exit: codeOne }, told({ type: 'worker-stopped', exit: codeOne })]],
+    ['worker-exited', 800, stoppedWith({ ...nothing, moved: { http: 3 } })],
     ['tick', 3199, [draining]],
     ['tick', 3200, [{ ...draining, next: 'SIGKILL', deadline: 3300 }, overran, kill('SIGTERM')]],
   ]);
 
+  const account = { moved: { http: 3 }, closed: { http: 2 }, cut: { tcp: 1 } };
+
   test('what it says of its connections is passed on', () => {
-    const [, effect] = step(draining, { type: 'worker-drained', worker: 7, now: 800, closed: { http: 2 }, cut: { tcp: 1 } }, policy);
-    assert.deepEqual(effect, told({ type: 'worker-drained', afterMs: 100, closed: { http: 2 }, cut: { tcp: 1 } }));
+    const [, effect] = step(draining, { type: 'worker-drained', worker: 7, now: 800, ...account }, policy);
+    assert.deepEqual(effect, told({ type: 'worker-drained', afterMs: 100, ...account }));
+  });
+
+  test('when it ends, its account is kept, with what had moved by then', () => {
+    const [drained] = step(draining, { type: 'worker-drained', worker: 7, now: 800, ...account }, policy);
+    const moved = { http: 3, tcp: 1 };
+    assert.deepEqual(step(drained, { type: 'worker-exited', worker: 7, now: 850, exit: codeOne, chance: 0, moved }, policy), stoppedWith({ ...account, moved }));
+  });
+
+  test('what moved after it settled takes the place of what had moved before, and is not added to it', () => {
+    const [settled] = step(draining, eventOf('worker-settled', 800), policy);
+    const [again] = step(settled, { type: 'worker-settled', worker: 7, now: 810, moved: { http: 4 }, open: 0 }, policy);
+    assert.deepEqual(again, { ...draining, open: 1, account: { ...nothing, moved: { http: 4 } } });
+    const [, told] = step(again, { type: 'worker-drained', worker: 7, now: 820, moved: { http: 5 }, closed: {}, cut: {} }, policy);
+    assert.deepEqual(told?.type === 'report' && 'moved' in told.report && told.report.moved, { http: 5 });
+  });
+
+  test('what it was left with when it settled stands, also when its channel closes then', () => {
+    const [settled] = step(draining, eventOf('worker-settled', 800), policy);
+    const [lost] = step(settled, eventOf('worker-disconnected', 810), policy);
+    assert.deepEqual(lost, { ...settled, withdrew: true });
   });
 
   test('a second account of the drain neither counts nor gives more time', () => {
     const [drained] = step(draining, eventOf('worker-drained', 800), policy);
-    assert.deepEqual(step(drained, eventOf('worker-drained', 850), policy), [drained]);
+    for (const late of [eventOf('worker-drained', 850), { type: 'worker-drained', worker: 7, now: 850, moved: {}, closed: { http: 9 }, cut: {} } as const]) {
+      assert.deepEqual(step(drained, late, policy), [drained]);
+    }
   });
 
   test('one that is drained and does not end gets SIGKILL after the kill timeout, without another SIGTERM', () => {

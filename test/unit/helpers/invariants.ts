@@ -1,13 +1,14 @@
 /** What must hold after every step of the fleet, whatever happened. */
 import assert from 'node:assert/strict';
-import type { FleetEvent } from '../../../src/core/event.ts';
+import type { Report } from '../../../src/core/effect.ts';
+import type { ConnectionAccount, ConnectionCounts, FleetEvent } from '../../../src/core/event.ts';
 import type { Fleet } from '../../../src/core/fleet.ts';
 import { isWanted, type Worker } from '../../../src/core/worker.ts';
 import type { Watch } from './world.ts';
 
 /** Watches one fleet from its beginning. */
 export function invariants(): Watch {
-  const watches = [nothingFollowsTheEnd(), nobodyIsAddressedWhoIsGone(), numbersGrow(), requestsAreAnsweredOnce()];
+  const watches = [nothingFollowsTheEnd(), nobodyIsAddressedWhoIsGone(), numbersGrow(), requestsAreAnsweredOnce(), connectionsAreCountedOnce()];
   return (...step) => {
     for (const watch of watches) watch(...step);
     aReloadTakesNobodyAway(...step);
@@ -81,6 +82,63 @@ function requestsAreAnsweredOnce(): Watch {
     }
     if (effects.some(({ type }) => type === 'exit')) assert.deepEqual([...open], [], 'all are answered at the end');
   };
+}
+
+/**
+ * What workers tell of their connections while they drain, and at their end, is what the reports say: when a reload is over,
+ * and when a generation is gone, which is told once of each. What ended before its generation was replaced is not part of it.
+ */
+function connectionsAreCountedOnce(): Watch {
+  const ended = new Map<number, ConnectionAccount>();
+  const draining = new Map<number, ConnectionAccount>();
+  return (before, event, after, effects) => {
+    const reports = effects.flatMap((effect) => (effect.type === 'report' ? [effect.report] : []));
+    for (const report of reports) if (report.type === 'reload-committed') ended.delete(report.previous);
+    const teller = 'worker' in event ? workerOf(before, event.worker) : undefined;
+    if (teller?.phase === 'draining') {
+      const account = accountAfter(draining.get(teller.id) ?? nothing, event, teller.drained);
+      draining.set(teller.id, account);
+      if (event.type === 'worker-exited') ended.set(teller.generation, sum([ended.get(teller.generation) ?? nothing, account]));
+      if (event.type === 'worker-exited') draining.delete(teller.id);
+    }
+    for (const report of reports) {
+      if (report.type !== 'reload-finished' || report.outcome !== 'committed') continue;
+      const left = after.workers.filter(({ generation }) => generation === report.previous).map(({ id }) => draining.get(id) ?? nothing);
+      assert.deepEqual(report.connections, sum([ended.get(report.previous) ?? nothing, ...left]));
+    }
+    assertGone(before, after, reports, ended);
+    assert.ok(Object.keys(after.accounts).length <= 2 + new Set(after.workers.map(({ generation }) => generation)).size, 'accounts are forgotten');
+  };
+}
+
+/** Generations whose last worker has ended are told once, with all that their workers told. */
+function assertGone(before: Fleet, after: Fleet, reports: readonly Report[], ended: Map<number, ConnectionAccount>): void {
+  const generationsOf = (fleet: Fleet) => [...new Set(fleet.workers.map(({ generation }) => generation))];
+  const gone = generationsOf(before).filter((generation) => generation < after.generation && !generationsOf(after).includes(generation));
+  const told = reports.filter((report) => report.type === 'generation-gone');
+  assert.deepEqual(
+    told.map(({ moved, closed, cut, generation }) => ({ generation, moved, closed, cut })),
+    gone.map((generation) => ({ generation, ...(ended.get(generation) ?? nothing) })),
+  );
+  for (const generation of gone) ended.delete(generation);
+}
+
+const nothing: ConnectionAccount = { moved: {}, closed: {}, cut: {} };
+
+/** What a draining worker has told, by this event and before. */
+function accountAfter(account: ConnectionAccount, event: FleetEvent, wasDrained: boolean): ConnectionAccount {
+  if (event.type === 'worker-settled' || event.type === 'worker-exited') return { ...account, moved: event.moved };
+  return event.type === 'worker-drained' && !wasDrained ? { moved: event.moved, closed: event.closed, cut: event.cut } : account;
+}
+
+function sum(accounts: readonly ConnectionAccount[]): ConnectionAccount {
+  return { moved: add(accounts.map(({ moved }) => moved)), closed: add(accounts.map(({ closed }) => closed)), cut: add(accounts.map(({ cut }) => cut)) };
+}
+
+function add(counts: readonly ConnectionCounts[]): ConnectionCounts {
+  const all: Record<string, number> = {};
+  for (const [kind, count] of counts.flatMap((byKind) => Object.entries(byKind))) all[kind] = (all[kind] ?? 0) + count;
+  return all;
 }
 
 /** While the fleet runs, a worker of the committed generation stops serving only by an event of its own. */

@@ -1,6 +1,6 @@
 /** A fleet that is told what happens, one event at a time, on a clock that only the test moves. */
 import type { Effect, Report } from '../../../src/core/effect.ts';
-import type { FleetEvent, Policy } from '../../../src/core/event.ts';
+import type { ConnectionAccount, ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Worker } from '../../../src/core/worker.ts';
 import { boom, codeOne } from './worker-events.ts';
@@ -16,6 +16,8 @@ export class Story {
   /** What the last event led to. */
   effects: readonly Effect[] = [];
   #lastRequest = 0;
+  /** What each worker said last of the connections it handed over. */
+  readonly #moved = new Map<number, ConnectionCounts>();
 
   constructor(policy: Policy) {
     this.policy = policy;
@@ -26,6 +28,7 @@ export class Story {
     const [fleet, ...effects] = step(this.fleet, { ...happening, now: this.now } as FleetEvent);
     this.fleet = fleet;
     this.effects = effects;
+    if ('moved' in happening) this.#moved.set(happening.worker, happening.moved);
     return effects;
   }
 
@@ -62,9 +65,25 @@ export class Story {
     for (const worker of workers) this.tell({ type: 'worker-withdrew', worker });
   }
 
+  /** All that could move at once has moved. */
+  settle(worker: number, moved: ConnectionCounts = {}, open = 0): readonly Effect[] {
+    return this.tell({ type: 'worker-settled', worker, moved, open });
+  }
+
+  /** Each of them stopped accepting, and had nothing to hand over. */
+  retire(...workers: number[]): void {
+    this.withdraw(...workers);
+    for (const worker of workers) this.settle(worker);
+  }
+
+  /** Its connections are gone. */
+  drained(worker: number, account: Partial<ConnectionAccount> = {}): readonly Effect[] {
+    return this.tell({ type: 'worker-drained', worker, moved: this.#moved.get(worker) ?? {}, closed: {}, cut: {}, ...account });
+  }
+
   /** Each of them ends, with code 1 and the largest jitter. */
   exit(...workers: number[]): void {
-    for (const worker of workers) this.tell({ type: 'worker-exited', worker, exit: codeOne, chance: 1 });
+    for (const worker of workers) this.tell({ type: 'worker-exited', worker, exit: codeOne, chance: 1, moved: this.#moved.get(worker) ?? {} });
   }
 
   tick(now: number): readonly Effect[] {

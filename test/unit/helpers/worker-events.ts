@@ -15,8 +15,10 @@ export function everyEvent(worker: number, now: number): readonly WorkerStepEven
     { type: 'worker-admitted', worker, now },
     { type: 'worker-admit-failed', worker, now, error: boom },
     { type: 'worker-withdrew', worker, now },
-    { type: 'worker-drained', worker, now, closed: {}, cut: {} },
-    { type: 'worker-exited', worker, now, exit: codeOne, chance: 0.5 },
+    { type: 'worker-disconnected', worker, now },
+    { type: 'worker-settled', worker, now, moved: { http: 2 }, open: 1 },
+    { type: 'worker-drained', worker, now, moved: { http: 2, tcp: 1 }, closed: {}, cut: {} },
+    { type: 'worker-exited', worker, now, exit: codeOne, chance: 0.5, moved: { http: 3 } },
     { type: 'tick', now },
   ];
 }

@@ -3,7 +3,7 @@
  * happens next; a test does, at random or by the rule that everything goes well.
  */
 import type { Effect } from '../../../src/core/effect.ts';
-import type { FleetEvent, Policy } from '../../../src/core/event.ts';
+import type { ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Happening } from './story.ts';
 import { boom, codeOne, codeZero } from './worker-events.ts';
@@ -15,6 +15,11 @@ interface Process {
   isAdmitting: boolean;
   isDraining: boolean;
   hasWithdrawn: boolean;
+  hasSettled: boolean;
+  /** It can say nothing any more, and be told nothing. */
+  isDisconnected: boolean;
+  /** What it has handed over, as was told last. */
+  moved: ConnectionCounts;
   signal: 'SIGTERM' | 'SIGKILL' | null;
 }
 
@@ -95,6 +100,9 @@ export class World {
     if (told === undefined) return;
     if (event.type === 'worker-ready') told.isReady = true;
     if (event.type === 'worker-withdrew') told.hasWithdrawn = true;
+    if (event.type === 'worker-settled') told.hasSettled = true;
+    if (event.type === 'worker-disconnected') told.isDisconnected = true;
+    if ('moved' in event) told.moved = event.moved;
     if (event.type === 'worker-admitted') told.isAdmitting = false;
   }
 
@@ -110,17 +118,24 @@ export class World {
 }
 
 function born(id: number): Process {
-  return { id, isReady: false, isAdmitting: false, isDraining: false, hasWithdrawn: false, signal: null };
+  return { id, isReady: false, isAdmitting: false, isDraining: false, hasWithdrawn: false, hasSettled: false, isDisconnected: false, moved: {}, signal: null };
 }
 
-function mayDo({ id: worker, isReady, isAdmitting, isDraining }: Process): Happening[] {
+function mayDo(process: Process): Happening[] {
+  const { id: worker, isDisconnected, isReady, isAdmitting, isDraining, hasWithdrawn, moved } = process;
+  const ends: Happening[] = [
+    { type: 'worker-exited', worker, exit: codeOne, chance: 0.5, moved },
+    { type: 'worker-exited', worker, exit: codeZero, chance: 0.1, moved },
+  ];
+  if (isDisconnected) return isDraining || hasWithdrawn ? [...ends, killedWhileItHandsOver(process)] : ends;
   return [
-    { type: 'worker-exited', worker, exit: codeOne, chance: 0.5 },
-    { type: 'worker-exited', worker, exit: codeZero, chance: 0.1 },
+    ...ends,
     { type: 'worker-withdrew', worker },
+    { type: 'worker-disconnected', worker },
     ...(isReady ? [] : onItsWay(worker)),
     ...(isAdmitting ? accepting(worker) : []),
-    ...(isDraining ? [drained(worker), drained(worker)] : []),
+    ...(isDraining ? [drained(process), drained(process)] : []),
+    ...(hasWithdrawn ? [settled(process), settled(process), killedWhileItHandsOver(process)] : []),
   ];
 }
 
@@ -132,14 +147,32 @@ function accepting(worker: number): Happening[] {
   return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-admitted', worker })), { type: 'worker-admit-failed', worker, error: boom }];
 }
 
-function shouldDo({ id: worker, isReady, isAdmitting, isDraining, hasWithdrawn, signal }: Process): Happening[] {
-  if (signal !== null) return [{ type: 'worker-exited', worker, exit: { reason: 'signal', signal }, chance: 0.5 }];
+function shouldDo(process: Process): Happening[] {
+  const { id: worker, isReady, isAdmitting, isDraining, hasWithdrawn, hasSettled, isDisconnected, signal } = process;
+  const end: Happening = { type: 'worker-exited', worker, exit: codeZero, chance: 0.5, moved: process.moved };
+  if (signal !== null) return [{ ...end, exit: { reason: 'signal', signal } }];
+  if (isDisconnected) return [end];
   if (isDraining && !hasWithdrawn) return [{ type: 'worker-withdrew', worker }];
-  if (isDraining || hasWithdrawn) return [drained(worker), { type: 'worker-exited', worker, exit: codeZero, chance: 0.5 }];
+  if (hasWithdrawn && !hasSettled) return [settled(process)];
+  if (isDraining || hasWithdrawn) return [drained(process), { ...end, moved: moreOf(process, 'tcp') }];
   if (!isReady) return [{ type: 'worker-ready', worker }];
   return isAdmitting ? [{ type: 'worker-admitted', worker }] : [];
 }
 
-function drained(worker: number): Happening {
-  return { type: 'worker-drained', worker, closed: { http: 1 }, cut: {} };
+function settled(process: Process): Happening {
+  return { type: 'worker-settled', worker: process.id, moved: moreOf(process, 'http', 2), open: 1 };
+}
+
+function drained(process: Process): Happening {
+  return { type: 'worker-drained', worker: process.id, moved: moreOf(process, 'tcp'), closed: { http: 1 }, cut: { websocket: 1 } };
+}
+
+/** More has moved than it could tell. */
+function killedWhileItHandsOver(process: Process): Happening {
+  return { type: 'worker-exited', worker: process.id, exit: { reason: 'signal', signal: 'SIGKILL' }, chance: 0.5, moved: moreOf(process, 'websocket') };
+}
+
+/** What a process has handed over when it has handed over some more of a kind. */
+function moreOf({ moved }: Process, kind: string, count = 1): ConnectionCounts {
+  return { ...moved, [kind]: (moved[kind] ?? 0) + count };
 }
