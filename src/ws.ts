@@ -1,7 +1,7 @@
 /**
- * WebSockets of the `ws` library that live on across a reload. Needs `ws` 8 beside it. `ws` has no API for taking a WebSocket
- * from one process to another, so its fields are read here; where one is missing, the connection counts as one that can't
- * move now. Tried with ws 8.18 and 8.23.
+ * WebSockets that live on across a reload, of the `ws` library from 8.0 on. `ws` has no API for taking a WebSocket from one
+ * process to another, so its fields are read here; where one is missing or differs, the WebSocket counts as one that can't
+ * move now. Tried with ws 8.0.0, 8.1.0, 8.5.0, 8.13.0, 8.17.1, 8.18.0, 8.20.0, 8.21.0, 8.23.0.
  */
 import { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
@@ -24,139 +24,198 @@ interface WebSocketBaggage extends Baggage {
   readonly name: string;
   readonly protocol: string;
   readonly url: string;
+  readonly headers: IncomingMessage['headers'];
   readonly rawHeaders: readonly string[];
   /** Parameters of permessage-deflate as they were negotiated; absent without it. */
   readonly deflate?: object;
+}
+
+/** A WebSocket and the request that it began with. */
+interface Known {
+  readonly webSocket: WebSocket;
+  readonly request: IncomingMessage;
+}
+
+interface WebSocketCarrier extends UpgradedCarrier {
+  readonly name: string;
+  /** undefined: it is fed by hand, from whichever server the program likes. */
+  readonly httpServer: Server | undefined;
 }
 
 interface Deflate {
   readonly params?: object | null;
 }
 
+type WebSocketClass = new (address: null, protocols: undefined, options: object) => WebSocket;
+type DeflateClass = new (options: object) => Deflate;
+
 /** What `ws` keeps to itself. */
 interface Internals {
   _protocol: string;
-  _extensions: Record<string, Deflate>;
+  _extensions: Record<string, Deflate | undefined>;
   readonly _receiver?: {
-    readonly _state: number;
-    readonly _bufferedBytes: number;
-    readonly _fragmented: number;
-    readonly _fragments: unknown[];
+    readonly _state?: number;
+    readonly _bufferedBytes?: number;
+    readonly _fragmented?: number;
+    readonly _fragments?: unknown[];
     readonly writableLength: number;
   };
-  readonly _sender?: { readonly _bufferedBytes: number; readonly _queue: unknown[]; readonly _state?: number; readonly _deflating?: boolean };
-  setSocket(socket: Socket, head: Buffer, options: object): void;
+  /** `_state` since 8.18, `_deflating` before. */
+  readonly _sender?: { readonly _bufferedBytes?: number; readonly _queue?: unknown[]; readonly _state?: number; readonly _deflating?: boolean };
+  setSocket(socket: Socket, head: Buffer, options: object | number): void;
 }
 
 interface InternalServer {
   readonly options: {
-    readonly WebSocket: new (address: null, protocols: undefined, options: object) => WebSocket;
-    readonly server?: Server;
-    readonly path?: string;
+    /** Since 8.5. */
+    readonly WebSocket?: WebSocketClass;
     readonly perMessageDeflate?: object | boolean;
+    readonly path?: string | null;
     readonly maxPayload?: number;
+    /** Since 8.1. */
+    readonly skipUTF8Validation?: boolean;
   };
+  /** undefined without an HTTP server of its own; null when it is closed, too. */
+  readonly _server?: Server | null;
+  readonly _state: number;
   readonly _shouldEmitClose?: boolean;
 }
 
-/** Exported by ws since 8.19; without it no WebSocket that compresses can move. */
-const { PerMessageDeflate } = library as { readonly PerMessageDeflate?: new (options: object) => Deflate };
+/** What WebSockets of a server are made from. */
+interface Parts {
+  readonly WebSocket: WebSocketClass;
+  /** undefined: those that compress can't move. */
+  readonly PerMessageDeflate: DeflateClass | undefined;
+}
+
 const DEFLATE = 'permessage-deflate';
-const WAITS_FOR_A_FRAME = 0; // of the receiver
-const SENDS_NOTHING = 0; // of the sender
+const RUNS = 0; // a server
+const WAITS_FOR_A_FRAME = 0; // a receiver
+const SENDS_NOTHING = 0; // a sender
 
 /**
  * Lets the WebSockets of this server live on in the next worker at a reload, between two messages. To the program a WebSocket
  * that leaves is closed (`isHandedOff` is true of it), and one that comes is a new `connection` (`isAdopted` is true of it),
  * with the request that it began with. Does nothing without a supervisor.
+ * @throws TypeError if two servers can't be told apart
  */
 export function handoffWebSockets<State>(server: WebSocketServer, options: WebSocketHandoffOptions<State> = {}): void {
   const runtime = findRuntime();
-  if (runtime === undefined) return;
-  const requests = new WeakMap<Socket, { readonly webSocket: WebSocket; readonly request: IncomingMessage }>();
-  server.on('connection', (webSocket: WebSocket, request: IncomingMessage) => requests.set(request.socket, { webSocket, request }));
+  const parts = partsOf(server);
+  if (runtime === undefined || parts === undefined) return;
+  const known = new WeakMap<Socket, Known>();
+  server.on('connection', (webSocket: WebSocket, request?: IncomingMessage) => {
+    if (request?.socket) known.set(request.socket, { webSocket, request }); // a program may announce without one
+  });
   const internal = server as unknown as InternalServer;
+  const httpServer = internal._server ?? undefined;
   const name = options.name ?? internal.options.path ?? '';
-  runtime.upgraded.push({
-    owns: (socket) => requests.has(socket),
-    accepts: (httpServer, baggage) => baggage.kind === 'websocket' && (baggage as WebSocketBaggage).name === name && isAttachedTo(internal, httpServer),
+  const carrier: WebSocketCarrier = {
+    name,
+    httpServer,
+    owns: (socket) => known.has(socket),
+    accepts: (target, baggage) => internal._state === RUNS && matches(carrier, target, baggage),
     pack({ socket }) {
-      const known = requests.get(socket);
-      if (known === undefined || !isBetweenMessages(known.webSocket)) return undefined;
-      const state = exportState(options, known.webSocket);
-      if (state === undefined) return undefined;
-      runtime.handedOff.add(known.webSocket);
-      return { kind: 'websocket', name, ...describe(known), ...state };
+      const found = known.get(socket);
+      if (found === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;
+      const state = exportState(options, found.webSocket);
+      // `export` may have sent something, or closed it
+      if (state === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;
+      runtime.handedOff.add(found.webSocket);
+      return { kind: 'websocket', name, ...describe(found), ...state };
     },
-    adopt({ arrival, baggage }) {
-      const { socket } = arrival;
-      const webSocket = open(server, socket, baggage as WebSocketBaggage);
+    adopt({ arrival: { socket }, baggage }) {
+      const webSocket = open(server, parts, socket, baggage as WebSocketBaggage);
       runtime.adopted.add(webSocket);
-      server.emit('connection', webSocket, requestOf(socket, baggage as WebSocketBaggage));
-      adoptState(options as WebSocketHandoffOptions, webSocket, baggage);
+      try {
+        server.emit('connection', webSocket, requestOf(socket, baggage as WebSocketBaggage));
+        adoptState(options as WebSocketHandoffOptions, webSocket, baggage);
+      } catch (error) {
+        runtime.handedOff.add(webSocket); // it goes back
+        throw error;
+      }
     },
-  } satisfies UpgradedCarrier);
+  };
+  register(runtime.upgraded, carrier);
+  server.once('close', () => runtime.upgraded.splice(runtime.upgraded.indexOf(carrier), 1));
 }
 
-/** One without a server of its own is fed by hand, from whichever server the program likes. */
-function isAttachedTo({ options }: InternalServer, httpServer: Server): boolean {
-  return options.server === undefined || options.server === null || options.server === httpServer;
+/** @returns undefined where this copy of `ws` lacks something; then nothing moves */
+function partsOf(server: WebSocketServer): Parts | undefined {
+  const { WebSocketServer, WebSocket, PerMessageDeflate } = library as unknown as {
+    readonly WebSocketServer: new () => WebSocketServer;
+    readonly WebSocket: WebSocketClass;
+    readonly PerMessageDeflate?: DeflateClass; // exported since 8.20
+  };
+  const isSameCopy = server instanceof WebSocketServer; // parts of another one may not fit
+  const ofServer = (server as unknown as InternalServer).options.WebSocket ?? (isSameCopy ? WebSocket : undefined);
+  return ofServer && { WebSocket: ofServer, PerMessageDeflate: isSameCopy ? PerMessageDeflate : undefined };
+}
+
+/** Two of the same name would be given each other's WebSockets. */
+function register(carriers: UpgradedCarrier[], carrier: WebSocketCarrier): void {
+  const { name, httpServer } = carrier;
+  const isLike = (other: Partial<WebSocketCarrier>) => other.name === name && (!httpServer || !other.httpServer || other.httpServer === httpServer);
+  if (carriers.some(isLike))
+    throw new TypeError(`two WebSocket servers are called '${name}': give each a name of its own, handoffWebSockets(server, { name })`);
+  carriers.push(carrier);
+}
+
+function matches({ name, httpServer }: WebSocketCarrier, target: Server, baggage: Baggage): boolean {
+  if (baggage.kind !== 'websocket' || (baggage as WebSocketBaggage).name !== name) return false;
+  return httpServer === undefined || httpServer === target;
 }
 
 /** Nothing is half-received or half-sent, and no compression remembers earlier messages. */
-function isBetweenMessages(webSocket: WebSocket): boolean {
+function isBetweenMessages(webSocket: WebSocket, parts: Parts): boolean {
   const { _receiver: receiver, _sender: sender, _extensions: extensions } = webSocket as unknown as Internals;
   if (webSocket.readyState !== webSocket.OPEN || webSocket.isPaused || !receiver || !sender) return false;
   const hasRead = receiver._state === WAITS_FOR_A_FRAME && receiver._bufferedBytes === 0 && receiver.writableLength === 0;
-  const isWhole = receiver._fragmented === 0 && receiver._fragments.length === 0;
-  const hasSent = sender._bufferedBytes === 0 && sender._queue.length === 0 && (sender._state ?? SENDS_NOTHING) === SENDS_NOTHING && !sender._deflating;
-  return hasRead && isWhole && hasSent && !remembers(extensions[DEFLATE]);
+  const isWhole = receiver._fragmented === 0 && receiver._fragments?.length === 0;
+  const isIdle = sender._state === SENDS_NOTHING || sender._deflating === false;
+  const hasSent = isIdle && sender._bufferedBytes === 0 && sender._queue?.length === 0;
+  return hasRead && isWhole && hasSent && isForgetful(extensions[DEFLATE], parts);
 }
 
-function remembers(deflate: Deflate | undefined): boolean {
-  if (deflate === undefined) return false;
+function isForgetful(deflate: Deflate | undefined, { PerMessageDeflate }: Parts): boolean {
+  if (deflate === undefined) return true;
   const { server_no_context_takeover: server, client_no_context_takeover: client } = (deflate.params ?? {}) as Record<string, unknown>;
-  return !server || !client || PerMessageDeflate === undefined;
+  return Boolean(server && client && PerMessageDeflate);
 }
 
-function describe({ webSocket, request }: { webSocket: WebSocket; request: IncomingMessage }): Omit<WebSocketBaggage, 'kind' | 'name'> {
+function describe({ webSocket, request }: Known): Omit<WebSocketBaggage, 'kind' | 'name'> {
   const { params } = (webSocket as unknown as Internals)._extensions[DEFLATE] ?? {};
   const deflate = params ? { deflate: params } : {};
-  return { protocol: webSocket.protocol, url: request.url ?? '/', rawHeaders: request.rawHeaders, ...deflate };
+  const { url = '/', headers, rawHeaders } = request;
+  return { protocol: webSocket.protocol, url, headers, rawHeaders, ...deflate };
 }
 
 /** What `ws` does after the handshake, which lies behind this connection. */
-function open(server: WebSocketServer, socket: Socket, { protocol, deflate }: WebSocketBaggage): WebSocket {
-  const { options, _shouldEmitClose } = server as unknown as InternalServer;
-  const webSocket = new options.WebSocket(null, undefined, options);
+function open(server: WebSocketServer, parts: Parts, socket: Socket, { protocol, deflate }: WebSocketBaggage): WebSocket {
+  const internalServer = server as unknown as InternalServer;
+  const { options } = internalServer;
+  const webSocket = new parts.WebSocket(null, undefined, options);
   const internal = webSocket as unknown as Internals;
   internal._protocol = protocol;
-  if (deflate !== undefined) internal._extensions = { [DEFLATE]: openDeflate(options, deflate) };
-  internal.setSocket(socket, Buffer.alloc(0), options);
+  if (deflate !== undefined) internal._extensions = { [DEFLATE]: openDeflate(options, parts, deflate) };
+  internal.setSocket(socket, Buffer.alloc(0), options.skipUTF8Validation === undefined ? (options.maxPayload ?? 0) : options);
   if (!server.clients) return webSocket;
   server.clients.add(webSocket);
   webSocket.on('close', () => {
     server.clients.delete(webSocket);
-    if (_shouldEmitClose && server.clients.size === 0) process.nextTick(() => server.emit('close'));
+    if (internalServer._shouldEmitClose && server.clients.size === 0) process.nextTick(() => server.emit('close'));
   });
   return webSocket;
 }
 
-function openDeflate({ perMessageDeflate, maxPayload }: InternalServer['options'], params: object): Deflate {
+function openDeflate({ perMessageDeflate, maxPayload }: InternalServer['options'], { PerMessageDeflate }: Parts, params: object): Deflate {
   if (!perMessageDeflate || PerMessageDeflate === undefined) throw new Error('this WebSocket compresses, and the new code does not');
   const options = { ...(perMessageDeflate === true ? {} : perMessageDeflate), isServer: true, maxPayload };
   return Object.assign(new PerMessageDeflate(options), { params }); // negotiated long ago
 }
 
-function requestOf(socket: Socket, { url, rawHeaders }: WebSocketBaggage): IncomingMessage {
+/** Node fills in the headers only of requests that it has parsed itself. */
+function requestOf(socket: Socket, { url, headers, rawHeaders }: WebSocketBaggage): IncomingMessage {
   const request = new IncomingMessage(socket);
-  return Object.assign(request, {
-    method: 'GET',
-    url,
-    rawHeaders: [...rawHeaders],
-    httpVersion: '1.1',
-    httpVersionMajor: 1,
-    httpVersionMinor: 1,
-    complete: true,
-  });
+  return Object.assign(request, { method: 'GET', url, headers, rawHeaders, httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, complete: true });
 }

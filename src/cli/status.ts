@@ -1,6 +1,6 @@
 /** `graceful-super status`: a table for people, JSON for programs. */
 
-import { duration } from '../master/wording.ts';
+import { describeAccount, duration } from '../master/wording.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
 import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './client.ts';
 
@@ -37,6 +37,8 @@ function describe(status: Status): string {
     ],
   ];
   if (status.lastReload) facts.push(['last reload', `${duration(status.lastReload.agoMs)} ago: ${status.lastReload.text}`]);
+  const account = status.lastReload?.connections ? describeAccount(status.lastReload.connections) : '';
+  if (account !== '') facts.push(['connections', account]);
   if (status.isCrashLooping) facts.push(['crash loop', status.nextRestartInMs === null ? 'restarting' : `next start in ${duration(status.nextRestartInMs)}`]);
   const lines = facts.map(([key, value]) => `${key.padEnd(12)}${value}`);
   return `${lines.join('\n')}\n\n${table(['WORKER', 'PID', 'GENERATION', 'PHASE', 'UPTIME', 'CONNECTIONS', 'DEADLINE'], status.workers.map(row))}`;

@@ -5,6 +5,7 @@ import { exitCodes, GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
+import { Audience } from './audience.ts';
 import { type Claim, claimName, releaseClaim } from './claim.ts';
 import { serveControl } from './control.ts';
 import { Crew } from './crew.ts';
@@ -18,7 +19,7 @@ import { isStillThere, type Origin, resolveLaunch } from './release.ts';
 import { Router } from './router.ts';
 import { onFault, onSignal } from './signals.ts';
 import { takeStatus } from './status.ts';
-import { describeReport, type Line } from './wording.ts';
+import { describeReport } from './wording.ts';
 
 /** What the command line hands over. */
 export interface SupervisorOptions {
@@ -35,8 +36,6 @@ interface Release {
   readonly config: Config;
   readonly launch: Awaited<ReturnType<typeof resolveLaunch>>;
 }
-
-type Tell = (report: Report, line: Line) => void;
 
 /** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
 export async function supervise(options: SupervisorOptions): Promise<number> {
@@ -66,7 +65,7 @@ class Supervisor {
   readonly #router: Router;
   readonly #crew: Crew;
   readonly #releases = new Map<number, Release>();
-  readonly #tells = new Set<Tell>();
+  readonly #audience = new Audience();
   readonly #startedAt = performance.now();
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
@@ -158,8 +157,13 @@ class Supervisor {
       case 'report':
         return this.#report(effect.report);
       case 'exit':
-        return this.#end(effect.forced ? exitCodes.forced : effect.failure === null ? 0 : failureExitCode(effect.failure));
+        return this.#finish(effect.forced ? exitCodes.forced : effect.failure === null ? 0 : failureExitCode(effect.failure));
     }
+  }
+
+  #finish(exitCode: number): void {
+    this.#audience.tellStopped(exitCode);
+    this.#end(exitCode);
   }
 
   /** A bad configuration or a missing file ends a reload here, before anything was touched. */
@@ -226,7 +230,7 @@ class Supervisor {
     const { type, ...fields } = report;
     const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
     this.#log.write(type, line, { ...fields, ...pid });
-    for (const tell of [...this.#tells]) tell(report, line);
+    this.#audience.hear(report, line);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce();
     else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
@@ -253,38 +257,16 @@ class Supervisor {
   }
 
   #reloadFor(tell: (line: ControlLine) => void): () => void {
-    // it may be over within the call: then its number is not known yet
-    const mine = this.#lastRequest + 1;
-    const silence = this.#listen((report, line) => {
-      tell({ type: 'event', event: report.type, level: line.level, text: line.details === undefined ? line.text : `${line.text}\n${line.details}` });
-      if (report.type !== 'reload-finished' || !report.requests.includes(mine)) return;
-      tell({
-        type: 'outcome',
-        isCommitted: report.outcome === 'committed',
-        generation: report.generation,
-        text: line.details === undefined ? line.text : `${line.text}\n${line.details}`,
-      });
-      silence();
-    });
+    const silence = this.#audience.awaitReload(this.#lastRequest + 1, tell); // it may be over within the call
     this.#requestReload('control');
     return silence;
   }
 
   #stopFor(tell: (line: ControlLine) => void): () => void {
-    const silence = this.#listen((report, line) => tell({ type: 'event', event: report.type, level: line.level, text: line.text }));
-    const end = this.#end;
-    this.#end = (exitCode) => {
-      tell({ type: 'stopped', exitCode });
-      end(exitCode);
-    };
+    const silence = this.#audience.awaitStop(tell);
     // asked again, as by a deploy script that retries, it joins the stop that is under way
     if (this.#loop.fleet.phase === 'running') this.#loop.dispatch({ type: 'stop-requested', by: 'control' });
     return silence;
-  }
-
-  #listen(tell: Tell): () => void {
-    this.#tells.add(tell);
-    return () => void this.#tells.delete(tell);
   }
 
   #status() {

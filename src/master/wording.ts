@@ -30,7 +30,7 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
     case 'generation-cut':
       return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);
     case 'generation-gone':
-      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `generation ${report.generation} is gone${describeAccount(report)}` };
+      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `generation ${report.generation} is gone${andAccount(report)}` };
     case 'reload-started':
       return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
     case 'reload-queued':
@@ -61,7 +61,7 @@ function describeWorker(report: WorkerReport, who: string): Line {
     case 'worker-draining':
       return info(`${who} drains${report.byItself ? ' of its own accord' : ''}`);
     case 'worker-drained':
-      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `${who} is drained after ${duration(report.afterMs)}${describeAccount(report)}` };
+      return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `${who} is drained after ${duration(report.afterMs)}${andAccount(report)}` };
     case 'worker-overran':
       return warn(`${who} did not end in time: ${report.signal}`);
     case 'worker-unfit':
@@ -82,7 +82,7 @@ export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
     if (outcome.previous === 0) return info(`started: generation ${outcome.generation} serves after ${duration(outcome.durationMs)}`);
     const { generation, previous, durationMs, connections, open } = outcome;
     const left = open > 0 ? `; ${plural(open, 'connection')} still with generation ${previous}` : '';
-    return info(`reloaded: generation ${generation} serves in place of ${previous} after ${duration(durationMs)}${describeAccount(connections)}${left}`);
+    return info(`reloaded: generation ${generation} serves in place of ${previous} after ${duration(durationMs)}${andAccount(connections)}${left}`);
   }
   const { failure, previous, serving, worker } = outcome;
   const pid = worker === null ? undefined : pidOf(worker);
@@ -154,16 +154,19 @@ function isClean(exit: Exit): boolean {
   return (exit.reason === 'exit' && exit.code === 0) || (exit.reason === 'signal' && exit.signal === 'SIGTERM');
 }
 
-/** `; connections moved: 3 http, ended: 1 tcp, cut: 1 websocket`; nothing where there were none. */
-function describeAccount({ moved, closed, cut }: ConnectionAccount): string {
-  const parts = (
-    [
-      ['moved', moved],
-      ['ended', closed],
-      ['cut', cut],
-    ] as const
-  ).filter(([, byKind]) => total(byKind) > 0);
-  return parts.length === 0 ? '' : `; connections ${parts.map(([what, byKind]) => `${what}: ${counts(byKind)}`).join(', ')}`;
+/** `moved: 3 http, ended: 1 tcp, cut: 1 websocket`; empty where there were none. */
+export function describeAccount({ moved, closed, cut }: ConnectionAccount): string {
+  const parts = [
+    ['moved', moved],
+    ['ended', closed],
+    ['cut', cut],
+  ] as const;
+  return parts.flatMap(([what, byKind]) => (total(byKind) > 0 ? `${what}: ${counts(byKind)}` : [])).join(', ');
+}
+
+function andAccount(account: ConnectionAccount): string {
+  const text = describeAccount(account);
+  return text === '' ? '' : `; connections ${text}`;
 }
 
 function total(byKind: ConnectionCounts): number {

@@ -8,10 +8,12 @@ import { ask, poll, type Rig, startMaster, temporaryFolder } from '../helpers/ri
 import { dial, dialTls, makeCertificate, type Wire } from '../helpers/wire.ts';
 
 const host = '127.0.0.1';
+/** What happens to connections that can't move is shown on plain HTTP, which could. */
+const stay = ['--no-handoff'];
 const forms = ['/', '/set-header', '/head-object', '/head-array', '/head-pairs'];
 
 test('A keep-alive connection gets its answer from the draining worker, with Connection: close whatever the program sets', async () => {
-  await using rig = await startMaster({ script: 'http-forms.cjs' });
+  await using rig = await startMaster({ script: 'http-forms.cjs', flags: stay });
   const [oldPid] = await rig.pids();
   const wires = await Promise.all(forms.map(() => dialHttp(rig)));
   for (const [index, wire] of wires.entries()) {
@@ -35,7 +37,7 @@ test('A keep-alive connection gets its answer from the draining worker, with Con
 });
 
 test('A request under way is finished, a half-sent one answered', async () => {
-  await using rig = await startMaster({ script: 'http-forms.cjs' });
+  await using rig = await startMaster({ script: 'http-forms.cjs', flags: stay });
   const [oldPid] = await rig.pids();
   using body = await dialHttp(rig);
   using head = await dialHttp(rig);
@@ -50,7 +52,7 @@ test('A request under way is finished, a half-sent one answered', async () => {
 });
 
 test('Idle connections are closed with FIN after the grace, on every server of the program', async () => {
-  await using rig = await startMaster({ script: 'several-ports.cjs', flags: ['--idle-grace', '300ms'] });
+  await using rig = await startMaster({ script: 'several-ports.cjs', flags: [...stay, '--idle-grace', '300ms'] });
   const used = await Promise.all([0, 1, 2].map((index) => dialHttp(rig, index)));
   const unused = await Promise.all([0, 1, 2].map((index) => dialHttp(rig, index)));
   for (const wire of used) {
@@ -65,7 +67,7 @@ test('Idle connections are closed with FIN after the grace, on every server of t
 });
 
 test('A connection that was never used is served if it speaks within the grace', async () => {
-  await using rig = await startMaster({ script: 'http-forms.cjs' });
+  await using rig = await startMaster({ script: 'http-forms.cjs', flags: stay });
   const [oldPid] = await rig.pids();
   using wire = await dialHttp(rig);
   await connections(rig, 1);
@@ -77,7 +79,7 @@ test('A connection that was never used is served if it speaks within the grace',
 
 for (const path of ['/', '/at-once'])
   test(`A pipelined batch is answered whole, only its last answer says Connection: close: ${path}`, async () => {
-    await using rig = await startMaster({ script: 'http-forms.cjs' });
+    await using rig = await startMaster({ script: 'http-forms.cjs', flags: stay });
     const [oldPid] = await rig.pids();
     using wire = await dialHttp(rig);
     await connections(rig, 1);
@@ -94,7 +96,7 @@ for (const path of ['/', '/at-once'])
   });
 
 test('A client that goes on sending after the last answer has begun still gets all of it', async () => {
-  await using rig = await startMaster({ script: 'http-forms.cjs' });
+  await using rig = await startMaster({ script: 'http-forms.cjs', flags: stay });
   const wires = await Promise.all(Array.from({ length: 10 }, () => dialHttp(rig)));
   await connections(rig, wires.length);
   await rig.hup();
@@ -144,7 +146,7 @@ for (const kind of ['tcp', 'tls', 'unix']) {
 }
 
 test('What is still open at --drain-timeout is counted by kind: an answer without end, an upgraded connection', async () => {
-  await using rig = await startMaster({ script: 'http-forms.cjs', flags: ['--drain-timeout', '1s', '--idle-grace', '0'] });
+  await using rig = await startMaster({ script: 'http-forms.cjs', flags: [...stay, '--drain-timeout', '1s', '--idle-grace', '0'] });
   using events = await dialHttp(rig);
   using upgraded = await dialHttp(rig);
   using idle = await dialHttp(rig);

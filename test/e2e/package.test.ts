@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +38,8 @@ test('The package as npm would publish it', async (t: TestContext) => {
       'bin/graceful-super.js',
       'dist/index.js',
       'dist/index.d.ts',
+      'dist/ws.js',
+      'dist/ws.d.ts',
       'dist/cli/main.js',
       'dist/worker/preload.js',
     ]) {
@@ -76,9 +78,21 @@ test('The package as npm would publish it', async (t: TestContext) => {
     assert.match(succeed(process.execPath, ['program.mjs'], folder.path), /\bonDrain,ready\b/);
     writeFileSync(
       join(folder.path, 'program.ts'),
-      "import { onDrain, ready } from 'graceful-super';\nonDrain(async () => {});\nready();\n// @ts-expect-error: it takes a function\nonDrain(1);\n",
+      `import { createServer } from 'node:net';
+import { handoff, onDrain, ready } from 'graceful-super';
+import { handoffWebSockets } from 'graceful-super/ws';
+import { WebSocketServer } from 'ws';
+onDrain(async ({ reason }) => console.log(reason === 'stop'));
+ready();
+handoff(createServer(), { export: (socket) => ({ read: socket.bytesRead }), adopt: (_socket, { read }) => console.log(read.toFixed()) });
+handoffWebSockets(new WebSocketServer({ noServer: true }), { export: ({ url }) => url, adopt: (_webSocket, url) => console.log(url.length) });
+// @ts-expect-error: it takes a function
+onDrain(1);
+`,
     );
-    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', '', '--ignoreConfig'];
+    // what such a user has besides
+    for (const name of ['@types/node', '@types/ws', 'ws']) symlinkSync(join(root, 'node_modules', name), join(folder.path, 'node_modules', name));
+    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--ignoreConfig'];
     succeed(join(root, 'node_modules/.bin/tsc'), [...options, 'program.ts'], folder.path);
     const bad = run('npx', ['--no-install', 'graceful-super', 'start', './nope.js', '--runtime-dir', join(folder.path, 'run')], folder.path);
     assert.equal(bad.status, 10, bad.stderr);

@@ -21,7 +21,7 @@ test('An ES module', () => survivesReload('answers-pid.mjs', askPid));
 test('Express', () => survivesReload('express-pid.cjs', askPid));
 
 test('Fastify, whose own SIGTERM handler closes it', async () => {
-  await using rig = await startMaster({ script: 'fastify-pid.mjs' });
+  await using rig = await startMaster({ script: 'fastify-pid.mjs', flags: ['--idle-grace', '100ms'] });
   const [oldPid] = await rig.pids();
   using wire = await dial({ port: rig.port(), host: '127.0.0.1' });
   wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -29,7 +29,6 @@ test('Fastify, whose own SIGTERM handler closes it', async () => {
   await reload(rig, askPid);
   wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'); // a keep-alive client of the old worker is answered, and not with 503
   await wire.until(/200 OK[\s\S]*200 OK/);
-  assert.equal(await wire.end(), 'FIN');
   assert.doesNotMatch(wire.text, /503/);
   await rig.waitFor(() => rig.stdout.includes(`app closed ${oldPid}`) || undefined, 'app.close() of the old worker');
   assert.equal((await rig.stop()).code, 0);

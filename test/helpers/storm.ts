@@ -27,20 +27,34 @@ export interface Storm {
   stop(): Promise<StormResult>;
 }
 
+export interface StormOptions {
+  readonly port: number;
+  /** Clients that keep their connections. */
+  readonly keepAlive: number;
+  /** Clients that open a new one for each request. */
+  readonly fresh: number;
+  /** Longest pause of a client between two exchanges. */
+  readonly thinkMs?: number;
+  /** Some clients leave a large response in the buffers for a while. */
+  readonly slowReads?: boolean;
+}
+
 interface Exchange {
   readonly kind: string;
+  /** The client reads nothing of the response for so long. */
+  readonly sleepsMs?: number;
   /** Parts that are sent with a pause between them. */
   readonly parts: readonly string[];
   /** Ids and bodies that must come back, in this order. */
   readonly expected: readonly { readonly id: string; readonly body: string }[];
 }
 
-/** Starts clients that keep their connections, and clients that open a new one for each request. */
-export function startStorm({ port, keepAlive, fresh }: { port: number; keepAlive: number; fresh: number }): Storm {
+/** Starts the clients. */
+export function startStorm({ port, keepAlive, fresh, thinkMs = 45, slowReads = false }: StormOptions): Storm {
   const result: StormResult = { answered: 0, failures: [], opened: 0, resets: 0, byPid: new Map() };
   let isStopping = false;
   let onAnswer = () => {};
-  const count = { isStopping: () => isStopping, onAnswer: () => onAnswer() };
+  const count = { isStopping: () => isStopping, onAnswer: () => onAnswer(), thinkMs, slowReads };
   const clients = [
     ...Array.from({ length: keepAlive }, (_, index) => runClient(port, index, true, result, count)),
     ...Array.from({ length: fresh }, (_, index) => runClient(port, keepAlive + index, false, result, count)),
@@ -68,12 +82,12 @@ async function runClient(
   client: number,
   keepsAlive: boolean,
   result: StormResult,
-  { isStopping, onAnswer }: { isStopping(): boolean; onAnswer(): void },
+  { isStopping, onAnswer, thinkMs, slowReads }: { isStopping(): boolean; onAnswer(): void; thinkMs: number; slowReads: boolean },
 ): Promise<void> {
   let connection: Connection | undefined;
   for (let turn = 0; !isStopping() && result.failures.length <= 100; turn++) {
     connection ??= new Connection(port, result);
-    const exchange = makeExchange(client, turn, keepsAlive);
+    const exchange = slowReads && (client + turn) % 11 === 0 ? readSlowly(client, turn) : makeExchange(client, turn, keepsAlive);
     const failure = await connection.exchange(exchange).catch((error) => String(error));
     if (failure === null) {
       result.answered += exchange.expected.length;
@@ -92,7 +106,7 @@ async function runClient(
       connection.close();
       connection = undefined;
     }
-    await pause(5 + ((client * 7 + turn * 13) % 40));
+    await pause(5 + ((client * 7 + turn * 13) % (thinkMs - 5)));
   }
   connection?.close();
 }
@@ -136,11 +150,20 @@ function makeExchange(client: number, turn: number, keepsAlive: boolean): Exchan
   }
 }
 
+/** For some it is more than the kernel takes from a server whose client does not read, so the rest waits in the server. */
+function readSlowly(client: number, turn: number): Exchange {
+  const id = `${client}-${turn}`;
+  const size = client % 20 === 0 ? 8_000_000 : 300_000;
+  return { kind: 'slow reader', parts: [`GET /?id=${id}&size=${size} HTTP/1.1\r\nHost: x\r\n\r\n`], expected: [{ id, body: '' }], sleepsMs: 150 };
+}
+
 class Connection {
   isClosing = false;
   readonly #socket: Socket;
   readonly #result: StormResult;
   #buffer = '';
+  /** Length of the buffer below which it need not be looked at. */
+  #needed = 0;
   #ended: string | undefined;
   #wake: () => void = () => {};
 
@@ -150,7 +173,7 @@ class Connection {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
     this.#socket.setEncoding('latin1').on('data', (text: string) => {
       this.#buffer += text;
-      this.#wake();
+      if (this.#buffer.length >= this.#needed) this.#wake();
     });
     this.#socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNRESET') result.resets++;
@@ -160,12 +183,15 @@ class Connection {
   }
 
   /** null: answered; 'unused': closed before anything was sent; otherwise what went wrong. */
-  async exchange({ parts, expected }: Exchange): Promise<string | null> {
+  async exchange({ parts, expected, sleepsMs }: Exchange): Promise<string | null> {
     if (this.#ended === 'FIN') return 'unused';
+    if (sleepsMs !== undefined) this.#socket.pause();
     for (const [index, part] of parts.entries()) {
       if (index > 0) await pause(15);
       this.#socket.write(part);
     }
+    if (sleepsMs !== undefined) await pause(sleepsMs);
+    this.#socket.resume();
     for (const { id, body } of expected) {
       const response = await this.#response();
       if (typeof response === 'string') return response;
@@ -195,11 +221,14 @@ class Connection {
     if (end < 0) return undefined;
     const head = this.#buffer.slice(0, end);
     if (!head.startsWith('HTTP/1.1 200')) return `answer ${head.split('\r\n')[0]}`;
-    const rest = this.#buffer.slice(end + 4);
     const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? -1);
+    this.#needed = end + 4 + Math.max(0, length);
+    if (this.#buffer.length < this.#needed) return undefined;
+    const rest = this.#buffer.slice(end + 4);
     const [text, used] = length >= 0 ? [rest.slice(0, length), length] : unchunk(rest);
     if (text === undefined || rest.length < used || used < 0) return undefined;
     this.#buffer = rest.slice(used);
+    this.#needed = 0;
     if (/^connection: close/im.test(head)) this.isClosing = true;
     return JSON.parse(text) as { pid: number; id: string; body: string };
   }

@@ -13,6 +13,7 @@ test('docs/configuration.md has every option with its default', () => {
     const row = rows.find((line) => line.startsWith(`| \`${flagName(name)}`) && line.includes(`| \`${name}\` |`));
     assert.ok(row, `${flagName(name)} is missing`);
     if (typeof preset === 'string' || typeof preset === 'number') assert.ok(row.includes(`\`${preset}\``), `${flagName(name)} has another default`);
+    if (typeof preset === 'boolean') assert.ok(row.includes(`| ${preset ? 'on' : 'off'} |`), `${flagName(name)} has another default`);
   }
 });
 

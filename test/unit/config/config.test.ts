@@ -20,6 +20,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     readyTimeout: 30_000,
     surge: 1,
     probation: 0,
+    handoff: true,
     idleGrace: 5000,
     drainTimeout: 30_000,
     killTimeout: 5000,
@@ -44,6 +45,14 @@ describe('precedence', () => {
     const configFile = folder.write('c.json', JSON.stringify({ workers: 2, killTimeout: '2s', idleGrace: '2s' }));
     const config = await load({ flags: { workers: '4', idleGrace: undefined }, env, configFile });
     assert.deepEqual([config.workers, config.killTimeout, config.idleGrace, config.drainTimeout], [4, 3000, 2000, 30_000]);
+  });
+
+  test('connections are handed over unless somebody says no: --no-handoff, the environment, the file', async () => {
+    using folder = makeFolder();
+    const configFile = folder.write('c.json', JSON.stringify({ handoff: false }));
+    const sources = [{ flags: { handoff: false } }, { env: { GRACEFUL_SUPER_HANDOFF: 'no' } }, { configFile }];
+    for (const source of sources) assert.equal((await load(source)).handoff, false);
+    assert.equal((await load({ flags: { handoff: true }, configFile })).handoff, true);
   });
 
   test('a flag replaces a list, it does not add to it', async () => {

@@ -1,11 +1,12 @@
 /** The fleet, told scenarios step by step. Worker ids and generations count from 1. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { nothing } from '../../../src/core/account.ts';
 import { calm } from '../../../src/core/backoff.ts';
-import type { Failure, Policy } from '../../../src/core/event.ts';
-import { nextDeadline } from '../../../src/core/fleet.ts';
+import type { Exit, Failure, Policy } from '../../../src/core/event.ts';
+import { type Fleet, nextDeadline } from '../../../src/core/fleet.ts';
 import { policyWith } from '../helpers/policy.ts';
-import { Story } from '../helpers/story.ts';
+import { type ReportOf, Story } from '../helpers/story.ts';
 import { boom, codeOne } from '../helpers/worker-events.ts';
 
 const stopping: Failure = { reason: 'stopping' };
@@ -27,6 +28,19 @@ function reloading(changes: Partial<Policy> = {}): Story {
   story.reload();
   story.resolve();
   return story;
+}
+
+/** A fleet whose generation 1 (workers 1 to 3) makes way for generation 2 (workers 4 to 6). */
+function retiring(): Story {
+  const story = reloading({ workers: 3 });
+  story.serveAll();
+  return story;
+}
+
+/** What the finished reload says of the connections of the generation that made way. */
+function connectionsOf(story: Story): Fleet['accounts'][number] | undefined {
+  const [outcome] = story.told('reload-finished');
+  return outcome?.outcome === 'committed' ? outcome.connections : undefined;
 }
 
 /** Which workers were told to drain. */
@@ -62,7 +76,7 @@ describe('the first start', () => {
     assert.deepEqual(story.told('reload-finished'), []);
     story.accept(2);
     assert.deepEqual(story.told('reload-finished'), [
-      { type: 'reload-finished', outcome: 'committed', generation: 1, previous: 0, requests: [1], durationMs: 0 },
+      { type: 'reload-finished', outcome: 'committed', generation: 1, previous: 0, connections: nothing, open: 0, requests: [1], durationMs: 0 },
     ]);
   });
 
@@ -138,14 +152,32 @@ describe('a reload that commits', () => {
     assert.deepEqual(story.told('reload-committed'), [{ type: 'reload-committed', generation: 2, previous: 1 }]);
   });
 
-  test('is answered when the old worker has stopped accepting', () => {
+  test('is answered when the old worker has stopped accepting, and has handed over what could move at once', () => {
     const story = reloading();
     story.serveAll();
     assert.deepEqual(story.told('reload-finished'), []);
     story.withdraw(1);
+    assert.deepEqual(story.told('reload-finished'), []);
+    story.settle(1, { http: 2 }, 3);
+    const connections = { ...nothing, moved: { http: 2 } };
     assert.deepEqual(story.told('reload-finished'), [
-      { type: 'reload-finished', outcome: 'committed', generation: 2, previous: 1, requests: [2], durationMs: 0 },
+      { type: 'reload-finished', outcome: 'committed', generation: 2, previous: 1, connections, open: 3, requests: [2], durationMs: 0 },
     ]);
+  });
+
+  test('is answered when the old worker can say nothing more', () => {
+    const story = reloading();
+    story.serveAll();
+    story.tell({ type: 'worker-disconnected', worker: 1 });
+    assert.equal(story.told('reload-finished')[0]?.outcome, 'committed');
+  });
+
+  test('is answered when the old worker is drained before it could say that it has settled', () => {
+    const story = reloading();
+    story.serveAll();
+    story.withdraw(1);
+    story.drained(1, { closed: { http: 1 } });
+    assert.deepEqual(connectionsOf(story), { ...nothing, closed: { http: 1 } });
   });
 
   test('is answered when the old worker dies instead', () => {
@@ -321,13 +353,13 @@ describe('requests during a reload', () => {
     const waiting = Array.from({ length: 5 }, () => story.reload());
     assert.deepEqual(story.only('resolve'), []);
     story.serveAll();
-    story.withdraw(1);
+    story.retire(1);
     assert.deepEqual(story.told('reload-finished')[0]?.requests, [2]);
     assert.deepEqual(story.told('reload-started')[0]?.requests, waiting);
     assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3 }]);
     story.resolve();
     story.serveAll();
-    story.withdraw(2);
+    story.retire(2);
     assert.deepEqual(story.told('reload-finished')[0]?.requests, waiting);
     assert.deepEqual(story.only('resolve'), []);
   });
@@ -611,7 +643,7 @@ describe('draining generations', () => {
     story.reload();
     story.resolve();
     story.serveAll();
-    story.withdraw(...story.ids('draining'));
+    story.retire(...story.ids('draining'));
   }
 
   test('above the cap the oldest is cut, and that is told', () => {
@@ -642,6 +674,174 @@ describe('draining generations', () => {
     story.serveAll();
     assert.equal(story.ids('draining').length, 3);
     assert.deepEqual(story.told('generation-cut'), []);
+  });
+});
+
+describe('the connections of a generation', () => {
+  const killed: Exit = { reason: 'signal', signal: 'SIGKILL' };
+
+  /** A generation is gone, with this account. */
+  function gone(generation: number, account: Partial<Fleet['accounts'][number]> = {}): ReportOf<'generation-gone'>[] {
+    return [{ type: 'generation-gone', generation, ...nothing, ...account }];
+  }
+
+  test('are told as one sum when its last worker has ended, and not before', () => {
+    const story = retiring();
+    story.withdraw(1, 2, 3);
+    story.settle(1, { http: 2 });
+    story.settle(2, { http: 1, tcp: 1 }, 1);
+    story.settle(3, {}, 2);
+    story.drained(1, { moved: { http: 4 } });
+    story.drained(2, { closed: { http: 3 } });
+    story.drained(3, { closed: { http: 1, unix: 1 }, cut: { websocket: 2 } });
+    for (const worker of [1, 2]) {
+      story.exit(worker);
+      assert.deepEqual(story.told('generation-gone'), []);
+    }
+    story.exit(3);
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 5, tcp: 1 }, closed: { http: 4, unix: 1 }, cut: { websocket: 2 } }));
+  });
+
+  test('are summed over its workers, living and dead, when the reload is over', () => {
+    const story = retiring();
+    story.withdraw(1, 2, 3);
+    story.settle(1, { http: 2 }, 4);
+    story.drained(1, { moved: { http: 3 }, closed: { http: 3 } });
+    story.exit(1);
+    story.settle(2, { http: 1 }, 5);
+    assert.deepEqual(story.told('reload-finished'), []);
+    story.settle(3, { tcp: 1 }, 2);
+    const [outcome] = story.told('reload-finished');
+    assert.ok(outcome?.outcome === 'committed');
+    assert.deepEqual([outcome.connections, outcome.open], [{ moved: { http: 4, tcp: 1 }, closed: { http: 3 }, cut: {} }, 7]);
+  });
+
+  test('that its workers were left with count as open only while they are', () => {
+    const story = retiring();
+    story.withdraw(1, 2, 3);
+    story.settle(1, {}, 4);
+    story.drained(1, { closed: { http: 4 } });
+    story.settle(2, {}, 5);
+    story.exit(2);
+    story.settle(3, {}, 1);
+    const [outcome] = story.told('reload-finished');
+    assert.equal(outcome?.outcome === 'committed' && outcome.open, 1);
+  });
+
+  test('that moved after their worker spoke last are counted when it is killed', () => {
+    const story = reloading();
+    story.serveAll();
+    story.withdraw(1);
+    story.settle(1, { http: 2 }, 3);
+    story.tell({ type: 'worker-exited', worker: 1, exit: killed, chance: 0, moved: { http: 4 } });
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 4 } }));
+  });
+
+  test('are told with the end of the reload, and after it, where the last worker ends it by its death', () => {
+    const story = reloading();
+    story.serveAll();
+    story.tell({ type: 'worker-exited', worker: 1, exit: killed, chance: 0, moved: { http: 1 } });
+    assert.deepEqual(
+      story.effects.flatMap((effect) => (effect.type === 'report' ? [effect.report.type] : [])),
+      ['worker-stopped', 'reload-finished', 'generation-gone'],
+    );
+    assert.deepEqual(connectionsOf(story), { ...nothing, moved: { http: 1 } });
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 1 } }));
+  });
+
+  test('do not count to a reload where their worker withdrew of its own accord, and ended, before it', () => {
+    const story = running({ workers: 2 });
+    story.withdraw(1);
+    story.settle(1, { http: 5 });
+    story.drained(1, { closed: { http: 6 } });
+    story.exit(1);
+    story.ready(3);
+    story.accept(3);
+    story.reload();
+    story.resolve();
+    story.serveAll();
+    story.withdraw(2, 3);
+    story.settle(2, { http: 1 });
+    story.settle(3);
+    assert.deepEqual(connectionsOf(story), { ...nothing, moved: { http: 1 } });
+    story.exit(2, 3);
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 1 } }));
+  });
+
+  test('of an older generation that still drains are told when that is gone, and do not count to a later reload', () => {
+    const story = reloading();
+    story.serveAll();
+    story.withdraw(1);
+    story.settle(1, { tcp: 1 }, 1);
+    story.reload();
+    story.resolve();
+    story.serveAll();
+    story.withdraw(2);
+    story.settle(2, { http: 7 });
+    assert.deepEqual(connectionsOf(story), { ...nothing, moved: { http: 7 } });
+    story.exit(2);
+    assert.deepEqual(story.told('generation-gone'), gone(2, { moved: { http: 7 } }));
+    story.drained(1, { cut: { tcp: 1 } });
+    story.exit(1);
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { tcp: 1 }, cut: { tcp: 1 } }));
+  });
+
+  test('of a worker that crashes before it drains are nobody’s to count', () => {
+    const story = running({ workers: 2 });
+    story.reload();
+    story.resolve();
+    story.exit(1);
+    story.serveAll();
+    story.retire(2, 5);
+    story.exit(2, 5);
+    assert.deepEqual(story.told('generation-gone'), gone(1));
+  });
+
+  test('are not told while the generation serves, nor when the master stops', () => {
+    const story = running({ workers: 2 });
+    story.withdraw(1);
+    story.exit(1);
+    assert.deepEqual(story.told('generation-gone'), []);
+    story.stop();
+    story.exit(2, 3);
+    assert.equal(story.fleet.phase, 'ended');
+    assert.deepEqual(story.told('generation-gone'), []);
+  });
+
+  test('are forgotten over 100 reloads, whether they commit or are rolled back', () => {
+    const story = running({ workers: 2 });
+    for (let round = 0; round < 100; round++) {
+      story.reload();
+      story.resolve();
+      if (round % 3 === 0) story.exit(...story.ids('starting').slice(0, 1));
+      story.serveAll();
+      for (const worker of story.ids('draining')) {
+        story.withdraw(worker);
+        story.settle(worker, { http: 1 });
+        story.exit(worker);
+      }
+      assert.equal(story.fleet.reload.phase, 'idle');
+      assert.ok(Object.keys(story.fleet.accounts).length <= 2, JSON.stringify(story.fleet.accounts));
+    }
+  });
+
+  test('are kept while a worker of its generation drains, however many reloads follow', () => {
+    const story = retiring();
+    story.withdraw(1, 2, 3);
+    story.settle(1, { http: 3 });
+    story.exit(1);
+    story.settle(2, {}, 1);
+    story.exit(3);
+    for (let round = 0; round < 5; round++) {
+      story.reload();
+      story.resolve();
+      story.serveAll();
+      const old = story.ids('draining').filter((worker) => worker !== 2);
+      story.retire(...old);
+      story.exit(...old);
+    }
+    story.exit(2);
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 3 } }));
   });
 });
 

@@ -35,7 +35,19 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
 }
 
 function draining(id: number, generation: number): Draining {
-  return { id, generation, spawnedAt: 0, phase: 'draining', since: 0, withdrew: false, open: null, drained: false, account: nothing, next: 'SIGTERM', deadline: 100 };
+  return {
+    id,
+    generation,
+    spawnedAt: 0,
+    phase: 'draining',
+    since: 0,
+    withdrew: false,
+    open: null,
+    drained: false,
+    account: nothing,
+    next: 'SIGTERM',
+    deadline: 100,
+  };
 }
 
 function several(...phases: Worker['phase'][]): Worker[] {

@@ -183,7 +183,10 @@ describe('draining', () => {
   test('when it ends, its account is kept, with what had moved by then', () => {
     const [drained] = step(draining, { type: 'worker-drained', worker: 7, now: 800, ...account }, policy);
     const moved = { http: 3, tcp: 1 };
-    assert.deepEqual(step(drained, { type: 'worker-exited', worker: 7, now: 850, exit: codeOne, chance: 0, moved }, policy), stoppedWith({ ...account, moved }));
+    assert.deepEqual(
+      step(drained, { type: 'worker-exited', worker: 7, now: 850, exit: codeOne, chance: 0, moved }, policy),
+      stoppedWith({ ...account, moved }),
+    );
   });
 
   test('what moved after it settled takes the place of what had moved before, and is not added to it', () => {

@@ -120,7 +120,6 @@ function assertGone(before: Fleet, after: Fleet, reports: readonly Report[], end
     told.map(({ moved, closed, cut, generation }) => ({ generation, moved, closed, cut })),
     gone.map((generation) => ({ generation, ...(ended.get(generation) ?? nothing) })),
   );
-  for (const generation of gone) ended.delete(generation);
 }
 
 const nothing: ConnectionAccount = { moved: {}, closed: {}, cut: {} };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parseFromWorker } from '../../../src/protocol/from-worker.ts';
-import type { FromWorker } from '../../../src/protocol/worker.ts';
+import { BAGGAGE_LIMIT, type FromWorker } from '../../../src/protocol/worker.ts';
 
 const listen: FromWorker = {
   type: 'listen',
@@ -18,6 +18,7 @@ const listen: FromWorker = {
   writableAll: false,
   serverData: null,
 };
+const offer: FromWorker = { type: 'offer', id: 4, listener: 2, kind: 'http', baggage: 'x'.repeat(BAGGAGE_LIMIT) };
 const error = { name: 'Error', message: 'boom' };
 
 describe('a message of every kind is understood', () => {
@@ -30,6 +31,11 @@ describe('a message of every kind is understood', () => {
     { type: 'admitted' },
     { type: 'admit-failed', error },
     { type: 'withdrew' },
+    offer,
+    { ...offer, kind: '', baggage: '' },
+    { type: 'adopted', ticket: 2 ** 32 - 1, connections: 0 },
+    { type: 'refused', ticket: 1, reason: 'no such server' },
+    { type: 'settled', open: 0 },
     { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
     { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
     { type: 'connections', id: 3, count: 0 },
@@ -62,6 +68,19 @@ describe('a message that does not fit is refused', () => {
     ['readableAll', { ...listen, readableAll: 1 }],
     ['error', { type: 'failed' }],
     ['error.message', { type: 'failed', error: { name: 'Error', message: 7 } }],
+    ['id', { ...offer, id: '4' }],
+    ['listener', { ...offer, listener: 0.5 }],
+    ['kind', { ...offer, kind: 'x'.repeat(65) }],
+    ['baggage', { ...offer, baggage: 'x'.repeat(BAGGAGE_LIMIT + 1) }],
+    ['baggage', { ...offer, baggage: null }],
+    ['ticket', { type: 'adopted', connections: 1 }],
+    ['ticket', { type: 'adopted', ticket: Number.POSITIVE_INFINITY, connections: 1 }],
+    ['connections', { type: 'adopted', ticket: 1, connections: -1 }],
+    ['ticket', { type: 'refused', ticket: '1', reason: '' }],
+    ['reason', { type: 'refused', ticket: 1 }],
+    ['open', { type: 'settled' }],
+    ['open', { type: 'settled', open: -1 }],
+    ['open', { type: 'settled', open: 0.5 }],
     ['closed.http', { type: 'drained', closed: { http: -1 }, cut: {} }],
     ['cut', { type: 'drained', closed: {}, cut: null }],
     ['count', { type: 'connections', id: 1, count: 0.5 }],
@@ -76,13 +95,17 @@ test('a long text is cut, not refused: it tells why a worker died', () => {
   const parsed = parseFromWorker({ type: 'failed', error: { ...error, stack: 'x'.repeat(1e6) } });
   assert.ok('error' in parsed);
   assert.equal(parsed.error.stack?.length, 65_536);
+  const refused = parseFromWorker({ type: 'refused', ticket: 1, reason: 'x'.repeat(1e6) });
+  assert.ok('reason' in refused);
+  assert.equal(refused.reason.length, 65_536);
 });
 
 test('what is not part of a message is dropped', () => assert.deepEqual(parseFromWorker({ type: 'ready', extra: 1 }), { type: 'ready' }));
 
 test('nothing that a worker can say throws', () => {
-  const types = fc.constantFrom('listen', 'drained', 'failed', 'admit-failed', 'connections', 'notice', 'ready');
-  const shaped = fc.tuple(types, fc.dictionary(fc.constantFrom(...Object.keys(listen), 'error', 'closed', 'cut', 'count', 'text'), fc.anything()));
+  const types = fc.constantFrom('listen', 'offer', 'adopted', 'refused', 'settled', 'drained', 'failed', 'admit-failed', 'connections', 'notice', 'ready');
+  const others = ['error', 'closed', 'cut', 'count', 'text', 'listener', 'kind', 'baggage', 'ticket', 'connections', 'reason', 'open'];
+  const shaped = fc.tuple(types, fc.dictionary(fc.constantFrom(...Object.keys(listen), ...others), fc.anything()));
   const said = fc.oneof(
     fc.anything(),
     shaped.map(([type, fields]) => ({ ...fields, type })),
