@@ -77,7 +77,7 @@ interface InternalServer {
   };
   /** undefined without an HTTP server of its own; null when it is closed, too. */
   readonly _server?: Server | null;
-  readonly _state: number;
+  _state: number;
   readonly _shouldEmitClose?: boolean;
 }
 
@@ -90,6 +90,7 @@ interface Parts {
 
 const DEFLATE = 'permessage-deflate';
 const RUNS = 0; // a server
+const CLOSED = 2;
 const WAITS_FOR_A_FRAME = 0; // a receiver
 const SENDS_NOTHING = 0; // a sender
 
@@ -203,9 +204,14 @@ function open(server: WebSocketServer, parts: Parts, socket: Socket, { protocol,
   server.clients.add(webSocket);
   webSocket.on('close', () => {
     server.clients.delete(webSocket);
-    if (internalServer._shouldEmitClose && server.clients.size === 0) process.nextTick(() => server.emit('close'));
+    if (internalServer._shouldEmitClose && server.clients.size === 0) process.nextTick(emitClose, server);
   });
   return webSocket;
+}
+
+function emitClose(server: WebSocketServer): void {
+  (server as unknown as InternalServer)._state = CLOSED;
+  server.emit('close');
 }
 
 function openDeflate({ perMessageDeflate, maxPayload }: InternalServer['options'], { PerMessageDeflate }: Parts, params: object): Deflate {

@@ -34,8 +34,8 @@ function deliver() {
 /** Sends a member the lines that it has not seen. */
 function catchUp(webSocket, member) {
   const news = Buffer.alloc(fs.fstatSync(room).size - member.seen);
-  const length = fs.readSync(room, news, 0, news.length, member.seen);
-  const end = news.lastIndexOf('\n', length - 1) + 1; // somebody may be in the middle of a line
+  fs.readSync(room, news, 0, news.length, member.seen);
+  const end = news.lastIndexOf('\n') + 1; // somebody may be in the middle of a line
   member.seen += end;
   for (const line of news.toString('utf8', 0, end).split('\n').slice(0, -1)) webSocket.send(line);
 }

@@ -8,10 +8,8 @@ import { monotonicMs, type Request, type Sample } from './measure.ts';
 const HOST = '127.0.0.1';
 const REQUEST = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 const BATCH = 100;
-/** A client thinks for 0 to this long between two requests; milliseconds. */
-const THINK_MS = 40;
 /** From one question on an idle connection to the next; milliseconds. */
-const PROBE_MS = 2;
+const PROBE_MS = 4;
 
 let samples: Sample[] = [];
 const errors: string[] = [];
@@ -64,10 +62,11 @@ async function open(port: number, count: number): Promise<Client[]> {
   return clients;
 }
 
-async function keepAsking(client: Client): Promise<void> {
+/** Thinks for 0 to twice `thinkMs` between two requests. */
+async function keepAsking(client: Client, thinkMs: number): Promise<void> {
   while (!isStopping) {
     samples.push({ kind: 'busy', times: await client.ask() });
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * THINK_MS));
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 * thinkMs));
   }
 }
 
@@ -81,7 +80,7 @@ async function obey(request: Request): Promise<unknown> {
   switch (request.type) {
     case 'open': {
       idle.push(...(await open(request.port, request.idle)));
-      for (const client of await open(request.port, request.busy)) void keepAsking(client);
+      for (const client of await open(request.port, request.busy)) void keepAsking(client, request.thinkMs);
       setInterval(probe, PROBE_MS);
       return null;
     }

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ask, type Rig, startMaster } from '../helpers/rig.ts';
-import { latencies, monotonicMs, quantile, type Request, type Sample, type Span, spread, table } from './measure.ts';
+import { coreTimes, latencies, monotonicMs, quantile, type Request, type Sample, type Span, spread, table } from './measure.ts';
 
 const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url));
 const CLIENTS = fileURLToPath(new URL('clients.ts', import.meta.url));
@@ -28,8 +28,13 @@ interface Round {
   readonly spans: Spans;
   readonly samples: readonly Sample[];
   readonly errors: readonly string[];
+  /** How busy all cores together were while nothing happened but requests, 0 to 1. */
+  readonly busyShare: number;
   readonly moved: number;
+  /** From the beginning of the drain to the last arrival. */
   readonly movesPerSecond: number;
+  /** The same until half of them have arrived: busy ones go last, whenever they are found idle. */
+  readonly halfPerSecond: number;
   /** From SIGHUP, and from the beginning of the drain, to the first connection in the successor; milliseconds. */
   readonly hupToFirst: number;
   readonly drainToFirst: number;
@@ -40,7 +45,12 @@ interface Round {
 type Times = readonly (readonly [number, number])[];
 
 const { values } = parseArgs({
-  options: { sizes: { type: 'string', default: '50,1000,10000' }, rounds: { type: 'string', default: '5' }, json: { type: 'boolean', default: false } },
+  options: {
+    sizes: { type: 'string', default: '50,1000,10000' },
+    rounds: { type: 'string', default: '5' },
+    think: { type: 'string', default: '50' },
+    json: { type: 'boolean', default: false },
+  },
 });
 if (!values.json) console.log(describeMachine());
 for (const size of values.sizes.split(',').map(Number)) {
@@ -53,7 +63,7 @@ async function measure(idle: number, count: number): Promise<Round[]> {
   await using rig = await startMaster({ script: WORKER, env: { BENCH: folder }, flags: ['--drain-timeout', '120s'] });
   const clients = fork(CLIENTS, [], { execArgv: ['--import', 'tsx'] });
   try {
-    await tell(clients, { type: 'open', port: rig.port(), idle, busy: BUSY });
+    await tell(clients, { type: 'open', port: rig.port(), idle, busy: BUSY, thinkMs: Number(values.think) });
     const rounds: Round[] = [];
     for (let round = 1; round <= count; round++) rounds.push(await runRound(rig, clients, join(folder, `${round}.json`)));
     return rounds;
@@ -66,7 +76,9 @@ async function measure(idle: number, count: number): Promise<Round[]> {
 async function runRound(rig: Rig, clients: ChildProcess, departures: string): Promise<Round> {
   await pause(PAUSE_MS);
   await tell(clients, { type: 'take' });
+  const before = coreTimes();
   const steady = await span(() => pause(STEADY_MS));
+  const after = coreTimes();
   const start = await span(startPlainly);
   await pause(PAUSE_MS);
   rig.forget();
@@ -80,6 +92,7 @@ async function runRound(rig: Rig, clients: ChildProcess, departures: string): Pr
   const cameAt = new Map(JSON.parse((await ask(`${rig.url()}/log`)).text) as Times);
   const wentAt = new Map(went);
   const arrivals = [...cameAt].flatMap(([port, time]) => (wentAt.has(port) ? [time] : [])).sort((a, b) => a - b);
+  const half = Math.ceil(arrivals.length / 2);
   const [first, last] = [arrivals[0] ?? Number.NaN, arrivals.at(-1) ?? Number.NaN];
   return {
     spans: {
@@ -92,8 +105,10 @@ async function runRound(rig: Rig, clients: ChildProcess, departures: string): Pr
     },
     samples,
     errors,
+    busyShare: (after.busy - before.busy) / (after.all - before.all),
     moved: arrivals.length,
     movesPerSecond: (arrivals.length / (last - drainedAt)) * 1000,
+    halfPerSecond: (half / ((arrivals[half - 1] ?? Number.NaN) - drainedAt)) * 1000,
     hupToFirst: first - reload[0],
     drainToFirst: first - drainedAt,
     dark: [...cameAt].flatMap(([port, time]) => [time - (wentAt.get(port) ?? Number.NaN)]).filter((time) => !Number.isNaN(time)),
@@ -132,6 +147,7 @@ ${BUSY} clients ask again and again, idle connections are asked by chance. All t
 
 function describe(size: number, rounds: readonly Round[]): string {
   const errors = rounds.flatMap((round) => round.errors);
+  const of = (number: (round: Round) => number) => spread(rounds.map(number), 0);
   const dark = (share: number) =>
     spread(
       rounds.map((round) => quantile(round.dark, share)),
@@ -139,15 +155,10 @@ function describe(size: number, rounds: readonly Round[]): string {
     );
   return `
 ${size} idle and ${BUSY} busy connections, ${rounds.length} reloads
-  moved                 ${spread(
-    rounds.map(({ moved }) => moved),
-    0,
-  )}, failed requests and connections: ${errors.length}${errors.length > 0 ? ` (${errors[0]})` : ''}
-  moves per second      ${spread(
-    rounds.map(({ movesPerSecond }) => movesPerSecond),
-    0,
-  )}
-  first move after      HUP ${spread(rounds.map(({ hupToFirst }) => hupToFirst))}, drain ${spread(rounds.map(({ drainToFirst }) => drainToFirst))}
+  cores busy before it  ${of(({ busyShare }) => 100 * busyShare)} %
+  moved                 ${of(({ moved }) => moved)}, failed requests and connections: ${errors.length}${errors.length > 0 ? ` (${errors[0]})` : ''}
+  moves per second      all ${of((round) => round.movesPerSecond)}, the first half ${of((round) => round.halfPerSecond)}
+  first move after      HUP ${of(({ hupToFirst }) => hupToFirst)}, drain ${of(({ drainToFirst }) => drainToFirst)}
   nobody reads from it  p50 ${dark(0.5)}, p99 ${dark(0.99)}, max ${dark(1)}
 ${latencyTable('busy', rounds)}
 ${latencyTable('idle', rounds)}`;
@@ -161,7 +172,10 @@ function latencyTable(kind: Sample['kind'], rounds: readonly Round[]): string {
     const lasted = rounds.map(({ spans }) => spans[phase][1] - spans[phase][0]);
     return [phase, spread(lasted, 0), String(all.flat().length), of(0.5), of(0.99), of(1), spread(ratios)];
   });
-  return table([[`  latency, ${kind}`, 'lasts', 'requests', 'p50', 'p99', 'max', 'p99 ÷ steady p99'], ...rows.map(([name, ...rest]) => [`    ${name}`, ...rest])]);
+  return table([
+    [`  latency, ${kind}`, 'lasts', 'requests', 'p50', 'p99', 'max', 'p99 ÷ steady p99'],
+    ...rows.map(([name, ...rest]) => [`    ${name}`, ...rest]),
+  ]);
 }
 
 function ratioToSteady({ samples, spans }: Round, kind: Sample['kind'], phase: Phase): number {
@@ -174,7 +188,9 @@ function summary(rounds: readonly Round[]) {
     rounds.map(({ samples, spans }) => round1(quantile(latencies(samples, kind, spans[phase]), share)));
   return {
     errors: rounds.flatMap(({ errors }) => errors).length,
+    busy: rounds.map(({ busyShare }) => round1(busyShare)),
     rate: rounds.map(({ movesPerSecond }) => Math.round(movesPerSecond)),
+    half: rounds.map(({ halfPerSecond }) => Math.round(halfPerSecond)),
     drainToFirst: rounds.map(({ drainToFirst }) => round1(drainToFirst)),
     darkP50: rounds.map(({ dark }) => round1(quantile(dark, 0.5))),
     darkP99: rounds.map(({ dark }) => round1(quantile(dark, 0.99))),

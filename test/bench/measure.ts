@@ -1,4 +1,5 @@
 /** What benchmarks measure, and how it is summed up. */
+import { cpus } from 'node:os';
 
 /** A request of a connection that asks again and again, or on one that was idle. */
 export interface Sample {
@@ -8,7 +9,9 @@ export interface Sample {
 }
 
 /** What the client process is asked to do. */
-export type Request = { readonly type: 'open'; readonly port: number; readonly idle: number; readonly busy: number } | { readonly type: 'take' | 'stop' };
+export type Request =
+  | { readonly type: 'open'; readonly port: number; readonly idle: number; readonly busy: number; readonly thinkMs: number }
+  | { readonly type: 'take' | 'stop' };
 
 /** From one moment to another, by `monotonicMs`. */
 export type Span = readonly [number, number];
@@ -16,6 +19,13 @@ export type Span = readonly [number, number];
 /** CLOCK_MONOTONIC in milliseconds, which is the same in every process. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** Milliseconds that all cores together have been busy, and have had; all processes of the machine. */
+export function coreTimes(): { readonly busy: number; readonly all: number } {
+  const times = cpus().map((core) => core.times);
+  const all = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0);
+  return { busy: all - times.reduce((sum, { idle }) => sum + idle, 0), all };
 }
 
 /** The smallest number that a share of all (0 to 1) does not exceed. NaN: there is none. */

@@ -36,9 +36,9 @@ export class Wire {
   }
 
   /** Waits until so much was received. */
-  until(pattern: RegExp | string): Promise<void> {
+  until(pattern: RegExp | string | ((wire: Wire) => boolean)): Promise<void> {
     return this.#wait(
-      () => (typeof pattern === 'string' ? this.text.includes(pattern) : pattern.test(this.text)),
+      () => (typeof pattern === 'function' ? pattern(this) : typeof pattern === 'string' ? this.text.includes(pattern) : pattern.test(this.text)),
       () => `waited for ${pattern}, got ${JSON.stringify(this.text.slice(-500))}`,
     );
   }

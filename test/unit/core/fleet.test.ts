@@ -5,6 +5,7 @@ import { nothing } from '../../../src/core/account.ts';
 import { calm } from '../../../src/core/backoff.ts';
 import type { Exit, Failure, Policy } from '../../../src/core/event.ts';
 import { type Fleet, nextDeadline } from '../../../src/core/fleet.ts';
+import { accountOf } from '../../../src/core/state.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { type ReportOf, Story } from '../helpers/story.ts';
 import { boom, codeOne } from '../helpers/worker-events.ts';
@@ -749,6 +750,37 @@ describe('the connections of a generation', () => {
     assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 1 } }));
   });
 
+  test('are known to the end of the reload also where the generation is gone before, and a rolled-back one still drains', () => {
+    const story = running();
+    story.reload();
+    story.resolve(policyWith({ workers: 3 }));
+    story.exit(2);
+    story.reload();
+    story.resolve();
+    story.serveAll();
+    assert.deepEqual(story.ids('draining'), [1, 3, 4]);
+    story.withdraw(1);
+    story.settle(1, { http: 2 });
+    story.exit(1);
+    assert.deepEqual(story.told('generation-gone'), gone(1, { moved: { http: 2 } }));
+    story.exit(3);
+    assert.deepEqual(story.told('reload-finished'), []);
+    story.exit(4);
+    assert.deepEqual(connectionsOf(story), { ...nothing, moved: { http: 2 } });
+  });
+
+  test('stay known after the reload, for the status, whoever ends then', () => {
+    const story = reloading();
+    story.serveAll();
+    story.withdraw(1);
+    story.settle(1, { http: 2 }, 1);
+    story.drained(1, { closed: { http: 1 } });
+    story.exit(1, 2);
+    story.reload();
+    story.exit(3);
+    assert.deepEqual(accountOf(story.fleet, 1), { moved: { http: 2 }, closed: { http: 1 }, cut: {} });
+  });
+
   test('do not count to a reload where their worker withdrew of its own accord, and ended, before it', () => {
     const story = running({ workers: 2 });
     story.withdraw(1);
@@ -778,7 +810,9 @@ describe('the connections of a generation', () => {
     story.serveAll();
     story.withdraw(2);
     story.settle(2, { http: 7 });
-    assert.deepEqual(connectionsOf(story), { ...nothing, moved: { http: 7 } });
+    const [outcome] = story.told('reload-finished');
+    assert.ok(outcome?.outcome === 'committed');
+    assert.deepEqual([outcome.connections, outcome.open], [{ ...nothing, moved: { http: 7 } }, 0]);
     story.exit(2);
     assert.deepEqual(story.told('generation-gone'), gone(2, { moved: { http: 7 } }));
     story.drained(1, { cut: { tcp: 1 } });

@@ -1,0 +1,47 @@
+/** HTTP/1.1 by hand on a raw connection. */
+import { poll, type Rig } from './rig.ts';
+import { dial, type Wire } from './wire.ts';
+
+/** A connection to the n-th listener of a master. */
+export function dialHttp(rig: Rig, index = 0): Promise<Wire> {
+  return dial({ port: rig.port(index), host: '127.0.0.1', noDelay: true });
+}
+
+export function get(path = '/'): string {
+  return `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+}
+
+/** One request with a short answer; the connection goes on. @returns the body */
+export async function visit(wire: Wire, path = '/'): Promise<string> {
+  wire.text = '';
+  wire.write(get(path));
+  return answer(wire);
+}
+
+/** The body of the answer that is to come; it must be the only one. */
+export async function answer(wire: Wire): Promise<string> {
+  await wire.until(({ text }) => bodyOf(text) !== undefined);
+  const body = bodyOf(wire.text) as string;
+  if (!wire.text.startsWith('HTTP/1.1 200 OK\r\n') || wire.text.match(/HTTP\/1/g)?.length !== 1) throw new Error(`unexpected: ${wire.text}`);
+  return body;
+}
+
+/** Waits until the workers that are there have so many connections in all. */
+export function connections(rig: Rig, wanted: number): Promise<void> {
+  let last = '';
+  return poll(
+    async () => {
+      const counts = (await rig.status()).workers.map((worker) => worker.connections);
+      last = counts.join(' + ');
+      return counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === wanted;
+    },
+    () => `there are ${last} connections instead of ${wanted}\n${rig.stderr}`,
+  );
+}
+
+function bodyOf(text: string): string | undefined {
+  const [head = '', body] = text.split('\r\n\r\n');
+  const length = /^content-length: (\d+)$/im.exec(head);
+  if (body === undefined || length === null) return undefined;
+  return body.length >= Number(length[1]) ? body : undefined;
+}
