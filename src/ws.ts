@@ -106,7 +106,10 @@ export function handoffWebSockets<State>(server: WebSocketServer, options: WebSo
   if (runtime === undefined || parts === undefined) return;
   const known = new WeakMap<Socket, Known>();
   server.on('connection', (webSocket: WebSocket, request?: IncomingMessage) => {
-    if (request?.socket) known.set(request.socket, { webSocket, request }); // a program may announce without one
+    if (!request?.socket) return; // a program may announce without one
+    const { socket } = request;
+    known.set(socket, { webSocket, request });
+    socket.prependListener('close', () => runtime.handedOff.has(socket) && runtime.handedOff.add(webSocket)); // before ws tells the program
   });
   const internal = server as unknown as InternalServer;
   const httpServer = internal._server ?? undefined;
@@ -122,19 +125,13 @@ export function handoffWebSockets<State>(server: WebSocketServer, options: WebSo
       const state = exportState(options, found.webSocket);
       // `export` may have sent something, or closed it
       if (state === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;
-      runtime.handedOff.add(found.webSocket);
       return { kind: 'websocket', name, ...describe(found), ...state };
     },
     adopt({ arrival: { socket }, baggage }) {
       const webSocket = open(server, parts, socket, baggage as WebSocketBaggage);
       runtime.adopted.add(webSocket);
-      try {
-        server.emit('connection', webSocket, requestOf(socket, baggage as WebSocketBaggage));
-        adoptState(options as WebSocketHandoffOptions, webSocket, baggage);
-      } catch (error) {
-        runtime.handedOff.add(webSocket); // it goes back
-        throw error;
-      }
+      server.emit('connection', webSocket, requestOf(socket, baggage as WebSocketBaggage));
+      adoptState(options as WebSocketHandoffOptions, webSocket, baggage);
     },
   };
   register(runtime.upgraded, carrier);

@@ -10,16 +10,20 @@ const REQUEST = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 const BATCH = 100;
 /** From one question on an idle connection to the next; milliseconds. */
 const PROBE_MS = 4;
+/** A request that is not answered after so long counts as lost; milliseconds. */
+const LOST_MS = 5_000;
 
 let samples: Sample[] = [];
 const errors: string[] = [];
 let isStopping = false;
 const idle: Client[] = [];
+const busy: Client[] = [];
 
 /** One connection. */
 class Client {
   readonly ready: Promise<void>;
-  isAsking = false;
+  /** When it asked what is not answered yet. */
+  askedAt: number | undefined;
   readonly #socket: Socket;
   #onAnswer: () => void = () => {};
 
@@ -40,13 +44,13 @@ class Client {
 
   /** @returns when it was sent and answered */
   async ask(): Promise<Sample['times']> {
-    this.isAsking = true;
     const sentAt = monotonicMs();
+    this.askedAt = sentAt;
     await new Promise<void>((resolve) => {
       this.#onAnswer = resolve;
       this.#socket.write(REQUEST);
     });
-    this.isAsking = false;
+    this.askedAt = undefined;
     return [sentAt, monotonicMs()];
   }
 }
@@ -72,20 +76,31 @@ async function keepAsking(client: Client, thinkMs: number): Promise<void> {
 
 function probe(): void {
   const client = idle[Math.floor(Math.random() * idle.length)];
-  if (client === undefined || client.isAsking) return;
+  if (client === undefined || client.askedAt !== undefined) return;
   void client.ask().then((times) => samples.push({ kind: 'idle', times }));
+}
+
+/** Requests that are waiting now and go on to do so. */
+async function countLost(): Promise<number> {
+  const waiting = [...idle, ...busy].flatMap((client) => (client.askedAt === undefined ? [] : [{ client, askedAt: client.askedAt }]));
+  const giveUpAt = monotonicMs() + LOST_MS;
+  const lost = () => waiting.filter(({ client, askedAt }) => client.askedAt === askedAt).length;
+  while (lost() > 0 && monotonicMs() < giveUpAt) await new Promise((resolve) => setTimeout(resolve, 10));
+  return lost();
 }
 
 async function obey(request: Request): Promise<unknown> {
   switch (request.type) {
     case 'open': {
       idle.push(...(await open(request.port, request.idle)));
-      for (const client of await open(request.port, request.busy)) void keepAsking(client, request.thinkMs);
+      busy.push(...(await open(request.port, request.busy)));
+      for (const client of busy) void keepAsking(client, request.thinkMs);
       setInterval(probe, PROBE_MS);
       return null;
     }
     case 'take': {
-      const taken = { samples, errors: errors.splice(0) };
+      const lost = await countLost();
+      const taken = { samples, errors: [...errors.splice(0), ...Array.from({ length: lost }, () => 'a request was not answered')] };
       samples = [];
       return taken;
     }

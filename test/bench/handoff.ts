@@ -5,12 +5,12 @@
  */
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ask, type Rig, startMaster } from '../helpers/rig.ts';
+import { ask, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { coreTimes, latencies, monotonicMs, quantile, type Request, type Sample, type Span, spread, table } from './measure.ts';
 
 const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url));
@@ -59,17 +59,16 @@ for (const size of values.sizes.split(',').map(Number)) {
 }
 
 async function measure(idle: number, count: number): Promise<Round[]> {
-  const folder = mkdtempSync(join(tmpdir(), 'gs-bench-'));
-  await using rig = await startMaster({ script: WORKER, env: { BENCH: folder }, flags: ['--drain-timeout', '120s'] });
+  using folder = temporaryFolder(); // outlives the master, whose workers write there when they end
+  await using rig = await startMaster({ script: WORKER, env: { BENCH: folder.path }, flags: ['--drain-timeout', '120s'] });
   const clients = fork(CLIENTS, [], { execArgv: ['--import', 'tsx'] });
   try {
     await tell(clients, { type: 'open', port: rig.port(), idle, busy: BUSY, thinkMs: Number(values.think) });
     const rounds: Round[] = [];
-    for (let round = 1; round <= count; round++) rounds.push(await runRound(rig, clients, join(folder, `${round}.json`)));
+    for (let round = 1; round <= count; round++) rounds.push(await runRound(rig, clients, join(folder.path, `${round}.json`)));
     return rounds;
   } finally {
     clients.kill('SIGKILL');
-    rmSync(folder, { recursive: true });
   }
 }
 

@@ -26,22 +26,64 @@ test('It tells who connects and disconnects, and echoes', async () => {
   await printed(rig, `${prefix} disconnecting ${address}`);
 });
 
-test('At a reload its clients are disconnected gracefully, and new ones reach the new generation', async () => {
+test('At a reload its clients stay connected, and the new generation answers them', async () => {
   await using rig = await startMaster({ script, env });
   const [oldPid] = await rig.pids();
   const wires = await Promise.all(Array.from({ length: 10 }, () => dial({ port: rig.port(), host })));
-  const addresses = wires.map(({ socket }) => `${host}:${socket.localPort}`);
   for (const wire of wires) {
     wire.write('hello');
     await wire.until('hello');
   }
   await rig.hup();
-  for (const wire of wires) assert.equal(await wire.end(), 'FIN');
-  for (const address of addresses) await printed(rig, `\\[echo ${oldPid}, generation 1\\] disconnecting ${address}`);
+  const [newPid] = await rig.pids();
+  const { moved, closed, cut } = await rig.until('worker-drained', ({ generation }) => generation === 1);
+  assert.deepEqual([moved, closed, cut], [{ tcp: 10 }, {}, {}]);
+  for (const wire of wires) {
+    const address = `${host}:${wire.socket.localPort}`;
+    await printed(rig, `\\[echo ${oldPid}, generation 1\\] handing over ${address}`);
+    await printed(rig, `\\[echo ${newPid}, generation 2\\] ${address} goes on here`);
+    wire.write(' again');
+    await wire.until(/^hello again$/);
+    wire.socket.end();
+    assert.equal(await wire.end(), 'FIN');
+    await printed(rig, `\\[echo ${newPid}, generation 2\\] disconnecting ${address}`);
+  }
+});
+
+test('At a reload what a client has not read yet is written by the old generation first', async () => {
+  await using rig = await startMaster({ script, env });
+  const client = await dialPaused(rig.port());
+  client.write(Buffer.alloc(1_000_000, 'x'));
+  await poll(
+    () => queued(rig.port(), client).unread === 0 && client.writableLength === 0,
+    () => 'the program does not read',
+  );
+  client.setEncoding('latin1');
+  await rig.hup();
+  client.write('y');
+  let received = '';
+  client.on('data', (text: string) => {
+    received += text;
+  });
+  await poll(
+    () => received.length > 1_000_000,
+    () => `${received.length} bytes came back`,
+  );
+  client.destroy();
+  assert.equal(received, `${'x'.repeat(1_000_000)}y`);
+});
+
+test('At a stop its clients are disconnected, also those that came with a reload', async () => {
+  await using rig = await startMaster({ script, env });
   using wire = await dial({ port: rig.port(), host });
-  await printed(rig, `\\[echo \\d+, generation 2\\] ${host}:${wire.socket.localPort} connected`);
-  const { closed, cut } = await rig.until('worker-drained', ({ generation }) => generation === 1);
-  assert.deepEqual([closed, cut], [{ tcp: 10 }, {}]);
+  await rig.hup();
+  wire.write('hello');
+  await wire.until('hello');
+  rig.signal('SIGTERM');
+  assert.equal(await wire.end(), 'FIN');
+  wire.socket.destroy();
+  assert.equal((await rig.finished).code, 0);
+  assert.match(rig.stdout, new RegExp(`generation 2\\] disconnecting ${host}:\\d+\n$`));
 });
 
 test('At a stop everything that was read is written: 1 MB', async () => {

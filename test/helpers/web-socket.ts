@@ -70,3 +70,53 @@ export async function dialWebSocket(url: string, options: ClientOptions = {}, pr
   await once(socket, 'open');
   return wire;
 }
+
+/** A client of `counts-messages.mjs` that never stops talking, and checks all that it gets. */
+export interface Talk {
+  /** Resolves when so many more messages were answered. */
+  answered(more: number): Promise<void>;
+  /** Waits for the last answer. `generations` are those that have answered, in order. */
+  stop(): Promise<{ readonly mistakes: readonly string[]; readonly ended: number | string | undefined; readonly generations: readonly number[] }>;
+}
+
+const TALK_PAUSE_MS = 40;
+
+export function startTalk(wire: WebSocketWire): Talk {
+  let sent = 0;
+  const answers = () => wire.texts.filter((text) => /^\d/.test(text));
+  const timer = setInterval(() => wire.socket.send(`message ${++sent}`), TALK_PAUSE_MS);
+  return {
+    async answered(more) {
+      const goal = answers().length + more;
+      await wire.until(() => answers().length >= goal);
+    },
+    async stop() {
+      clearInterval(timer);
+      const { ended } = wire;
+      await wire.until(() => answers().length >= sent);
+      wire[Symbol.dispose]();
+      const generations = new Set(answers().map((text) => Number(text.split(' ')[1])));
+      return { mistakes: findMistakes(wire.texts), ended, generations: [...generations] };
+    },
+  };
+}
+
+/** The greeting comes once, and first; answers and pushes count from 1 without a gap, in any order to each other. */
+function findMistakes([greeting, ...texts]: readonly string[]): string[] {
+  let [answered, pushed] = [0, 0];
+  const isRight = (text: string) => {
+    if (text.startsWith('pushed')) return text === `pushed ${++pushed}`;
+    const [number, , ...message] = text.split(' ');
+    return Number(number) === ++answered && message.join(' ') === `message ${answered}`;
+  };
+  const mistakes = texts.filter((text) => !isRight(text));
+  if (pushed === 0) mistakes.push('nothing was pushed');
+  return greeting === 'hello' ? mistakes : ['no greeting', ...mistakes];
+}
+
+/** A frame as a client sends it. `opcode`: 1 text, 9 ping. */
+export function maskedFrame(opcode: number, text: string): Buffer {
+  const mask = Buffer.from([1, 2, 3, 4]);
+  const payload = Buffer.from(text).map((byte, index) => byte ^ (mask[index % 4] ?? 0));
+  return Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length]), mask, payload]);
+}

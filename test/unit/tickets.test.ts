@@ -131,14 +131,6 @@ test('what is no ticket is refused, and nothing is issued', () => {
   assert.deepEqual(tickets.recall(), new Set());
 });
 
-test('after the end, nothing is issued or recalled', () => {
-  using folder = makeFolder();
-  const tickets = makeTickets(join(folder.path, 'tickets'));
-  tickets.close();
-  assert.throws(() => tickets.issue(1), { code: 'EBADF' });
-  assert.throws(() => tickets.recall(), { code: 'EBADF' });
-});
-
 test('a process that has inherited them takes what was issued before and after its start', async () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);

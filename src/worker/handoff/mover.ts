@@ -7,7 +7,7 @@
  */
 import type { Server, Socket } from 'node:net';
 import { type ConnectionHandle, detach, hasHandle, receive } from '../../node/connection.ts';
-import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
+import { BAGGAGE_LIMIT, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
@@ -17,6 +17,8 @@ import { carrierOf, type Registry, stateOptions } from './registry.ts';
 const WINDOW = 8;
 /** Time until a connection is offered again that nobody could take at the moment. */
 const RETRY_MS = 1_000;
+
+const MOST_COMPLAINTS = 20;
 
 /** A connection that was found quiet. */
 export interface Candidate {
@@ -151,7 +153,7 @@ class ConnectionMover implements Mover {
 
   #pump(): void {
     while (!this.#hasStopped && this.#flights.size < WINDOW) {
-      const candidate = this.#queue.shift();
+      const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
       if (candidate.socket.bytesRead === candidate.bytesRead && isQuiet(candidate.socket)) this.#offer(candidate);
@@ -163,20 +165,23 @@ class ConnectionMover implements Mover {
     const listener = servers.listenerOf(watched.server);
     const carrier = carrierOf(registry, watched.server, socket);
     if (listener === undefined || carrier === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
-    const baggage = this.#pack(carrier, watched.server, socket);
-    if (baggage === undefined) return;
+    const packed = this.#pack(carrier, watched.server, socket);
+    if (packed === undefined) return;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
     registry.handedOff.add(socket);
     const handle = detach(socket);
-    this.#flights.set(id, { watched, socket, kind, carrier, baggage, handle });
-    tell({ type: 'offer', id, listener, kind, baggage: JSON.stringify(baggage) }, handle);
+    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle });
+    tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle);
   }
 
-  #pack(carrier: Carrier, server: Server, socket: Socket): Baggage | undefined {
+  #pack(carrier: Carrier, server: Server, socket: Socket): { readonly baggage: Baggage; readonly text: string } | undefined {
     try {
       const baggage = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
-      return socket.destroyed ? undefined : baggage;
+      if (baggage === undefined || socket.destroyed) return undefined;
+      const text = JSON.stringify(baggage);
+      if (text.length > BAGGAGE_LIMIT) throw new RangeError(`it takes ${text.length} characters with all that belongs to it, the limit is ${BAGGAGE_LIMIT}`);
+      return { baggage, text };
     } catch (error) {
       this.#unwanted.add(socket);
       this.#complain(`the state of a connection can't be handed over: ${error instanceof Error ? error.message : String(error)}`);
@@ -206,8 +211,9 @@ class ConnectionMover implements Mover {
 
   /** Once each: a thousand connections may fail for the same reason. */
   #complain(text: string): void {
-    if (!this.#complaints.has(text)) this.#host.tell({ type: 'notice', text });
+    if (this.#complaints.has(text) || this.#complaints.size >= MOST_COMPLAINTS) return;
     this.#complaints.add(text);
+    this.#host.tell({ type: 'notice', text });
   }
 }
 

@@ -855,7 +855,7 @@ describe('the connections of a generation', () => {
         story.exit(worker);
       }
       assert.equal(story.fleet.reload.phase, 'idle');
-      assert.ok(Object.keys(story.fleet.accounts).length <= 2, JSON.stringify(story.fleet.accounts));
+      assert.ok(Object.keys(story.fleet.accounts).length <= 4, JSON.stringify(story.fleet.accounts));
     }
   });
 

@@ -107,7 +107,7 @@ function connectionsAreCountedOnce(): Watch {
       assert.deepEqual(report.connections, sum([ended.get(report.previous) ?? nothing, ...left]));
     }
     assertGone(before, after, reports, ended);
-    assert.ok(Object.keys(after.accounts).length <= 2 + new Set(after.workers.map(({ generation }) => generation)).size, 'accounts are forgotten');
+    assert.ok(Object.keys(after.accounts).length <= 4 + new Set(after.workers.map(({ generation }) => generation)).size, 'accounts are forgotten');
   };
 }
 
