@@ -58,7 +58,7 @@ interface CommittedOutcome {
   readonly previous: number;
   /** Of the generation that made way, so far. */
   readonly connections: ConnectionAccount;
-  /** Connections that were still with the old workers. */
+  /** Connections that were still with workers of that generation. */
   readonly open: number;
   readonly requests: readonly number[];
   readonly durationMs: number;

@@ -137,12 +137,11 @@ function buryRule(fleet: Fleet): FleetStep {
   return [buried, ...gone.map((generation) => report({ type: 'generation-gone', generation, ...accountOf(buried, generation) }))];
 }
 
-/** An account is kept while its generation has workers, or is the one that made way last. */
-function accountsAfter({ accounts, generation, workers, reload, lastOutcome }: Fleet, dead: readonly Worker[]): Fleet['accounts'] {
+/** An account is kept while its generation has workers, makes way, or is the one that made way last. */
+function accountsAfter({ accounts, workers, reload, lastOutcome }: Fleet, dead: readonly Worker[]): Fleet['accounts'] {
   const sums = { ...accounts };
   for (const worker of dead) if ('account' in worker) sums[worker.generation] = addAccounts(sums[worker.generation] ?? nothing, worker.account);
-  const retiring = 'previous' in reload ? reload.previous : lastOutcome?.previous;
-  const kept = [generation, retiring, ...workers.map((worker) => worker.generation)];
+  const kept = ['previous' in reload ? reload.previous : undefined, lastOutcome?.previous, ...workers.map((worker) => worker.generation)];
   return Object.fromEntries(Object.entries(sums).filter(([of]) => kept.includes(Number(of))));
 }
 

@@ -56,7 +56,7 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
 function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const { generation, startedAt, requests, policy } = reload;
   const previous = fleet.generation;
-  const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did before is none of this reload
+  const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const committed: Fleet = { ...fleet, generation, policy, backoff: calm, accounts, reload: { phase: 'retiring', generation, startedAt, requests, previous } };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
