@@ -97,20 +97,14 @@ const SENDS_NOTHING = 0; // a sender
 /**
  * Lets the WebSockets of this server live on in the next worker at a reload, between two messages. To the program a WebSocket
  * that leaves is closed (`isHandedOff` is true of it), and one that comes is a new `connection` (`isAdopted` is true of it),
- * with the request that it began with. Does nothing without a supervisor.
+ * with the request that it began with. One that was never announced by `connection` stays. Does nothing without a supervisor.
  * @throws TypeError if two servers can't be told apart
  */
 export function handoffWebSockets<State>(server: WebSocketServer, options: WebSocketHandoffOptions<State> = {}): void {
   const runtime = findRuntime();
   const parts = partsOf(server);
   if (runtime === undefined || parts === undefined) return;
-  const known = new WeakMap<Socket, Known>();
-  server.on('connection', (webSocket: WebSocket, request?: IncomingMessage) => {
-    if (!request?.socket) return; // a program may announce without one
-    const { socket } = request;
-    known.set(socket, { webSocket, request });
-    socket.prependListener('close', () => runtime.handedOff.has(socket) && runtime.handedOff.add(webSocket)); // before ws tells the program
-  });
+  const known = watchConnections(server, runtime.handedOff);
   const internal = server as unknown as InternalServer;
   const httpServer = internal._server ?? undefined;
   const name = options.name ?? internal.options.path ?? '';
@@ -136,6 +130,17 @@ export function handoffWebSockets<State>(server: WebSocketServer, options: WebSo
   };
   register(runtime.upgraded, carrier);
   server.once('close', () => runtime.upgraded.splice(runtime.upgraded.indexOf(carrier), 1));
+}
+
+function watchConnections(server: WebSocketServer, handedOff: WeakSet<object>): WeakMap<Socket, Known> {
+  const known = new WeakMap<Socket, Known>();
+  server.on('connection', (webSocket: WebSocket, request?: IncomingMessage) => {
+    if (!request?.socket) return; // a program may announce without one
+    const { socket } = request;
+    known.set(socket, { webSocket, request });
+    socket.prependListener('close', () => handedOff.has(socket) && handedOff.add(webSocket)); // before ws tells the program
+  });
+  return known;
 }
 
 /** @returns undefined where this copy of `ws` lacks something; then nothing moves */

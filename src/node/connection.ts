@@ -2,7 +2,7 @@
  * Established connections as raw handles: taken from one socket, given to another, in this process or the next.
  *
  * Undocumented, each tried on 20.20, 22.23, 24.21, 26.10:
- * - `socket._handle`, `handle.readStop`: a socket without handle is destroyed without closing anything, and what the client
+ * - `socket._handle`, `handle.readStop`, `handle.reading`: a socket without handle is destroyed without closing anything, and what the client
  *   sends waits in the kernel. Missing: the connection counts as one that can't move.
  * - `handle.onconnection(0, connection)` of a listening handle: feeds a connection in as an accept would, with all of Node's
  *   bookkeeping; `cluster` delivers by it. Missing: the connection is refused, and stays where it was.
@@ -15,6 +15,7 @@ import { acceptorOf } from './handle.ts';
 export interface ConnectionHandle {
   close(callback?: () => void): void;
   readStop?(): number;
+  reading?: boolean;
 }
 
 interface InternalSocket {
@@ -38,6 +39,7 @@ export function detach(socket: Socket): ConnectionHandle {
   const internal = socket as unknown as InternalSocket;
   const handle = internal._handle as Required<ConnectionHandle>;
   handle.readStop();
+  handle.reading = false; // the next socket would take it for reading already
   socket.on('data', ignore); // an HTTP parser that reads from the handle directly lets go of it
   void socket.remoteAddress; // is remembered by being asked for: the program may log it later
   internal._handle = null;

@@ -5,15 +5,21 @@
  * - `socket.parser`: an HTTP connection has one until it is upgraded. Missing: the connection counts as upgraded, and is
  *   left alone until the drain timeout.
  * - `socket.parser.incoming`: the request parsed last. Missing: every response is taken for the last one.
- * - `socket.parser.remove`: takes a connection off the list by which `headersTimeout` is watched, until its next request
- *   begins. Missing: a connection that was adopted idle may be answered with 408 after that timeout.
+ * - `socket.parser.execute`, `onIncoming`: a connection that was adopted between two requests looks like one that has not sent
+ *   its first: a request that nobody sees makes it idle. Missing: `headersTimeout` may answer it with 408.
  * - `socket._httpMessage`: the response being sent. Missing: responses under way are told apart by `writableLength` alone.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { type Socket, Socket as SocketClass } from 'node:net';
 
+interface Parser {
+  readonly incoming?: IncomingMessage | null;
+  onIncoming?: ((request: IncomingMessage) => number) | undefined;
+  execute?(bytes: Buffer): number | Error;
+}
+
 interface HttpSocket {
-  readonly parser?: { readonly incoming?: IncomingMessage | null; remove?(): void } | null;
+  readonly parser?: Parser | null;
   readonly _httpMessage?: ServerResponse | null;
 }
 
@@ -27,9 +33,19 @@ export function responseOf(socket: Socket): ServerResponse | undefined {
   return (socket as HttpSocket)._httpMessage ?? undefined;
 }
 
-/** A connection that has had requests before is no slow sender of its first one: `headersTimeout` is not for it. */
-export function forgetWaiting(socket: Socket): void {
-  (socket as HttpSocket).parser?.remove?.();
+/** Makes a connection on which nothing was read yet one that has had a request, to Node's own parser and its timeouts. */
+export function feignRequest(socket: Socket): void {
+  const { parser } = socket as HttpSocket;
+  if (!parser?.execute || !parser.onIncoming) return;
+  const { onIncoming } = parser;
+  parser.onIncoming = () => 0;
+  parser.execute(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  parser.onIncoming = onIncoming;
+}
+
+/** The request that the connection's parser has seen last. */
+export function lastRequest(socket: Socket): IncomingMessage | undefined {
+  return (socket as HttpSocket).parser?.incoming ?? undefined;
 }
 
 /** No further request is waiting behind this one on its connection. */

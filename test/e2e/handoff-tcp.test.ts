@@ -96,6 +96,16 @@ test('What the program writes while it exports arrives before what the new worke
   assert.equal(wire.text, 'hello from 0\nparting\n1 2 0 one\n');
 });
 
+test('A connection that the program ends while it exports ends as the program wants it', async () => {
+  await using rig = await startMaster({ script, env: { EXPORTS: 'end' } });
+  using wire = await greeted(rig);
+  await rig.hup();
+  assert.equal(await wire.end(), 'FIN');
+  assert.equal(wire.text, 'hello from 0\nbye\n');
+  const { moved, closed } = await drained(rig);
+  assert.deepEqual([moved, closed], [{}, { tcp: 1 }]);
+});
+
 test('A half-closed client gets its answer from the worker that owes it', async () => {
   await using rig = await startMaster({ script });
   const [pid = 0] = await rig.pids();
@@ -183,6 +193,7 @@ test('New code that does not opt in is given nothing: the connection goes on wit
   assert.match(message, /a connection could not be handed over: worker \d+: its server takes no tcp connections over/);
   wire.write('a line\n');
   await wire.until('2 1 0 half of a line\n');
+  wire.socket.end();
   assert.equal(await wire.end(), 'FIN');
   assert.equal(wire.text, 'hello from 0\n1 1 0 one\n2 1 0 half of a line\n');
   const { moved, closed } = await drained(rig);

@@ -82,20 +82,25 @@ export interface Talk {
 const TALK_PAUSE_MS = 40;
 
 export function startTalk(wire: WebSocketWire): Talk {
-  let sent = 0;
-  const answers = () => wire.texts.filter((text) => /^\d/.test(text));
+  const generations = new Set<number>();
+  let [sent, answered] = [0, 0];
+  wire.socket.on('message', (data) => {
+    const generation = /^\d+ (\d+) /.exec(String(data))?.[1];
+    if (generation === undefined) return;
+    generations.add(Number(generation));
+    answered++;
+  });
   const timer = setInterval(() => wire.socket.send(`message ${++sent}`), TALK_PAUSE_MS);
   return {
     async answered(more) {
-      const goal = answers().length + more;
-      await wire.until(() => answers().length >= goal);
+      const goal = answered + more;
+      await wire.until(() => answered >= goal);
     },
     async stop() {
       clearInterval(timer);
       const { ended } = wire;
-      await wire.until(() => answers().length >= sent);
+      await wire.until(() => answered >= sent);
       wire[Symbol.dispose]();
-      const generations = new Set(answers().map((text) => Number(text.split(' ')[1])));
       return { mistakes: findMistakes(wire.texts), ended, generations: [...generations] };
     },
   };

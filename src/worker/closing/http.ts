@@ -5,7 +5,6 @@
 import http from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { idleConnections, isHttp, isLastRequest } from '../../node/http.ts';
-import { isUntouched } from '../handoff/http.ts';
 import type { WatchedServer } from '../servers.ts';
 import { lingerClose } from './linger.ts';
 
@@ -56,7 +55,7 @@ export function settlePipelines(server: Server, willMove: (socket: Socket) => bo
 /** Idle connections, those that never sent a byte included. */
 export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
   const idle = idleConnections(watched.server as http.Server);
-  const unused = connections.filter((socket) => isHttp(socket) && isUntouched(socket));
+  const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
   return [...idle, ...unused].filter((socket) => !closing.has(socket));
 }
 

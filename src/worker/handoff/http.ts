@@ -1,11 +1,10 @@
 /**
- * HTTP/1.1 connections between two requests. To Node an adopted one looks brand-new: it is kept from the timeout for slow
- * first requests, and closed when the keep-alive timeout that it came with has passed.
+ * HTTP/1.1 connections between two requests. To Node an adopted one looks brand-new: it is made to look idle, and closed when the keep-alive timeout that it came with has passed.
  */
 import type http from 'node:http';
 import type { Socket } from 'node:net';
 import { timeoutLeft } from '../../node/connection.ts';
-import { forgetWaiting } from '../../node/http.ts';
+import { feignRequest, idleConnections, lastRequest } from '../../node/http.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { adoptState, type Baggage, type Carrier, exportState } from './carrier.ts';
 
@@ -15,7 +14,8 @@ interface HttpBaggage extends Baggage {
 }
 
 interface Adopted {
-  /** `bytesRead` when it came: Node counts on where the same process takes a connection back. */
+  /** What the parser takes for the last request as long as there was none here. */
+  readonly feigned: http.IncomingMessage | undefined;
   readonly bytesRead: number;
   /** When it is to be closed if it stays idle; null: never. */
   readonly until: number | null;
@@ -28,33 +28,38 @@ export const httpCarrier: Carrier = {
     const state = exportState(options, socket);
     return state && { kind: 'http', ...state, ...keepAlive(server as http.Server, socket) };
   },
-  adopt({ arrival, options, baggage }) {
+  adopt({ server, arrival, options, baggage }) {
     const { keepAliveMs } = baggage as HttpBaggage;
     arrival.announce();
-    if (keepAliveMs !== undefined) continueKeepAlive(arrival.socket, keepAliveMs);
+    if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
     adoptState(options, arrival.socket, baggage);
   },
 };
 
-/** No byte has come over this connection since it is here. */
-export function isUntouched(socket: Socket): boolean {
-  return socket.bytesRead === (adopted.get(socket)?.bytesRead ?? 0);
+function keepAlive(server: http.Server, socket: Socket): Pick<HttpBaggage, 'keepAliveMs'> {
+  const before = adopted.get(socket);
+  if (before && hadNoRequest(socket, before)) return { keepAliveMs: before.until === null ? null : Math.max(1, before.until - performance.now()) };
+  if (socket.bytesRead === 0) return {};
+  return { keepAliveMs: server.keepAliveTimeout > 0 ? timeoutLeft(socket) : null };
 }
 
-function keepAlive(server: http.Server, socket: Socket): Pick<HttpBaggage, 'keepAliveMs'> {
-  if (!isUntouched(socket)) return { keepAliveMs: server.keepAliveTimeout > 0 ? timeoutLeft(socket) : null };
-  const before = adopted.get(socket);
-  if (before === undefined) return {};
-  return { keepAliveMs: before.until === null ? null : Math.max(1, before.until - performance.now()) };
+function hadNoRequest(socket: Socket, { feigned }: Adopted): boolean {
+  return lastRequest(socket) === feigned;
 }
 
 /** Node resets only timeouts that it set itself, so the socket's own is left alone: it would cut a slow handler. */
-function continueKeepAlive(socket: Socket, keepAliveMs: number | null): void {
+function continueKeepAlive(server: http.Server, socket: Socket, keepAliveMs: number | null): void {
+  feignRequest(socket);
   const until = keepAliveMs === null ? null : performance.now() + keepAliveMs;
-  adopted.set(socket, { bytesRead: socket.bytesRead, until });
-  forgetWaiting(socket);
+  const arrived: Adopted = { feigned: lastRequest(socket), bytesRead: socket.bytesRead, until };
+  adopted.set(socket, arrived);
   if (keepAliveMs === null) return;
-  const timer = setTimeout(() => isUntouched(socket) && lingerClose(socket), keepAliveMs);
+  const timer = setTimeout(() => isStillIdle(server, socket, arrived) && lingerClose(socket), keepAliveMs);
   timer.unref();
   socket.once('close', () => clearTimeout(timer));
+}
+
+/** What has come may be the head of a request, or an empty line between two of them, which only the parser can tell. */
+function isStillIdle(server: http.Server, socket: Socket, arrived: Adopted): boolean {
+  return hadNoRequest(socket, arrived) && (socket.bytesRead === arrived.bytesRead || idleConnections(server).includes(socket));
 }

@@ -178,7 +178,7 @@ class ConnectionMover implements Mover {
   #pack(carrier: Carrier, server: Server, socket: Socket): { readonly baggage: Baggage; readonly text: string } | undefined {
     try {
       const baggage = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
-      if (baggage === undefined || socket.destroyed) return undefined;
+      if (baggage === undefined || !isQuiet(socket)) return undefined; // the program may write or end while it exports
       const text = JSON.stringify(baggage);
       if (text.length > BAGGAGE_LIMIT) throw new RangeError(`it takes ${text.length} characters with all that belongs to it, the limit is ${BAGGAGE_LIMIT}`);
       return { baggage, text };
