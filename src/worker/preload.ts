@@ -23,7 +23,7 @@ import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
 
 interface Parts {
-  readonly tell: (message: FromWorker, handle?: ConnectionHandle) => void;
+  readonly tell: (message: FromWorker) => void;
   readonly captured: Capture;
   readonly drain: Drain;
   readonly servers: Servers;
@@ -41,7 +41,7 @@ else if (identity !== undefined && process.channel) supervise(JSON.parse(identit
 function supervise({ master, worker, generation, waitReady, tickets, times, listeners }: WorkerIdentity): void {
   hideTraces();
   let files: readonly OwnedFile[] = [];
-  const tell = (message: FromWorker, handle?: ConnectionHandle) => sendHidden(process, message, handle);
+  const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
   const registry = makeRegistry();
   const mover = prepareMover({ servers, registry, tell });

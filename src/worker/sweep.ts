@@ -13,6 +13,8 @@ import { connectionsOf, findSilent, isHttpServer, type Servers, type WatchedServ
 
 export const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
 const SWEEP_MS = 100;
+/** While there is still something to offer from the last sweep, the next one waits: it looks at every connection. */
+const SWEEP_WHILE_MOVING_MS = 1_000;
 /** A sweep that a response asks for waits until this many times the last sweep's own length has passed. */
 const SPACING = 4;
 
@@ -31,6 +33,7 @@ export function sweep(grounds: Grounds, { idleGraceMs, drainTimeoutMs }: DrainTi
   let lengthMs = 0;
   const sweepOnce = () => {
     const now = performance.now();
+    if (grounds.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
     const { idle, candidates } = look(grounds, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
     grounds.mover.consider(candidates);
     closeLongIdle(idle, idleSince, now, idleGraceMs);

@@ -61,7 +61,7 @@ test('Connections that a generation was still busy with when the next two came e
     assert.match(wire.text, /^connection: keep-alive\r$/im);
   }
   const { moved } = await rig.until('generation-gone', ({ generation }) => generation === 1);
-  assert.deepEqual(moved, { http: 5 });
+  assert.deepEqual(moved, { http: 6 });
   const [newPid] = await rig.pids();
   for (const wire of [idle, ...busy]) assert.equal(await visit(wire), `pid ${newPid}`);
   closeAll(busy);

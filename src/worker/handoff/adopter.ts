@@ -48,6 +48,7 @@ function adopt({ servers, registry, takeTicket, isDraining }: AdopterHost, { tic
     carrier.adopt({ server, arrival, baggage: passed, options: stateOptions(registry, server) });
     return undefined;
   } catch (error) {
+    registry.handedOff.add(socket); // it lives on elsewhere
     if (hasHandle(socket)) detach(socket).close();
     return `it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`;
   }

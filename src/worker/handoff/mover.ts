@@ -14,7 +14,7 @@ import type { Baggage, Carrier } from './carrier.ts';
 import { carrierOf, type Registry, stateOptions } from './registry.ts';
 
 /** Connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
-const WINDOW = 8;
+const WINDOW = 4;
 /** Time until a connection is offered again that nobody could take at the moment. */
 const RETRY_MS = 1_000;
 
@@ -30,6 +30,8 @@ export interface Candidate {
 export interface Mover {
   /** Connections that are on their way. */
   readonly inFlight: number;
+  /** More are waiting to be offered. */
+  readonly isBusy: boolean;
   /** So many have arrived, by kind. */
   readonly moved: Readonly<Record<string, number>>;
   /** Listeners on which there are successors. */
@@ -50,7 +52,8 @@ export interface Mover {
 export interface MoverHost {
   readonly servers: Servers;
   readonly registry: Registry;
-  tell(message: FromWorker, handle?: ConnectionHandle): void;
+  /** `onLost`: the handle did not reach the master, nor did the message. */
+  tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
 }
 
 interface Flight extends Candidate {
@@ -85,6 +88,10 @@ class ConnectionMover implements Mover {
 
   get inFlight(): number {
     return this.#flights.size;
+  }
+
+  get isBusy(): boolean {
+    return this.#queue.length > 0;
   }
 
   setSuccessors(listeners: readonly number[]): void {
@@ -172,7 +179,9 @@ class ConnectionMover implements Mover {
     registry.handedOff.add(socket);
     const handle = detach(socket);
     this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle });
-    tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle);
+    tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle, () => {
+      this.onStay({ type: 'stay', id, reason: 'its descriptor did not reach the master', isFinal: false });
+    });
   }
 
   #pack(carrier: Carrier, server: Server, socket: Socket): { readonly baggage: Baggage; readonly text: string } | undefined {
