@@ -107,6 +107,7 @@ async function chatOverReloads(rig: Rig, wires: readonly WebSocketWire[], worker
     wire.socket.send(text);
   };
   const timer = setInterval(() => wires.forEach(speak), 30);
+  timer.unref(); // a test that fails meanwhile must end
   const heardMore = () => {
     const goals = wires.map(({ texts }) => texts.length + 5 * names.length);
     return Promise.all(wires.map((wire, index) => wire.until(() => wire.texts.length >= (goals[index] ?? 0))));

@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
-import { type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import type { Wire } from '../helpers/wire.ts';
 
 const body = 'hello';
@@ -22,12 +22,16 @@ test('A request that is split at any of its bytes is answered while connections 
       answered++;
     }
   });
-  for (let reload = 0; reload < 4; reload++) {
+  for (let reload = 0; reload < 3; reload++) {
     const { connections, outcome } = await rig.hup();
     assert.deepEqual([outcome, (connections as { closed: object }).closed], ['committed', {}]);
   }
   isOver = true;
   await Promise.all(clients);
+  await poll(
+    async () => (await rig.status()).workers.length === 1,
+    () => `old workers are left\n${rig.stderr}`,
+  );
   const [newest] = await rig.pids();
   for (const wire of wires) assert.equal((await splitRequest(wire, 1)).pid, newest);
   assert.ok(answered > positions.length);

@@ -110,6 +110,7 @@ test('Two WebSocket servers on ports of their own are told apart by these', asyn
 
 test('Two WebSocket servers that can not be told apart are a mistake, which the start tells', async () => {
   await using rig = await startMaster({ script, env: { PATHS: '/a /a' }, waitReady: false });
+  assert.notEqual((await rig.until('reload-finished'))['outcome'], 'committed');
   const { code, stderr } = await rig.finished;
   assert.equal(code, 40);
   assert.match(stderr, /two WebSocket servers are called '\/a': give each a name of its own/);

@@ -15,12 +15,12 @@ export interface MoveStorm {
 export async function reloadUnderStorm(rig: Rig, { clients, reloads, thinkMs = 150, onReload }: MoveStorm): Promise<StormResult> {
   const storm = startStorm({ port: rig.port(), keepAlive: clients, fresh: 0, thinkMs, slowReads: true });
   for (let reload = 1; reload <= reloads; reload++) {
-    await storm.answered(3 * clients);
+    await storm.answered(2 * clients);
     const { outcome } = await rig.hup();
     assert.equal(outcome, 'committed');
     onReload?.(reload, storm.result);
     if (storm.result.failures.length > 0) break;
   }
-  await storm.answered(3 * clients);
+  await storm.answered(2 * clients);
   return storm.stop();
 }

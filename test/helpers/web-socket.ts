@@ -91,6 +91,7 @@ export function startTalk(wire: WebSocketWire): Talk {
     answered++;
   });
   const timer = setInterval(() => wire.socket.send(`message ${++sent}`), TALK_PAUSE_MS);
+  timer.unref(); // a test that fails meanwhile must end
   return {
     async answered(more) {
       const goal = answered + more;
