@@ -5,7 +5,9 @@ import { type Client, Crowd } from '../helpers/crowd.ts';
 import { descriptors, poll, type Rig, startMaster } from '../helpers/rig.ts';
 
 const EACH = 40;
-const WINDOW = 8; // of src/worker/handoff/mover.ts
+/** Each kills one to four workers; pass a larger one to look for what is rare. */
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 40);
+const WINDOW = 4; // of src/worker/handoff/mover.ts
 const script = 'counts-requests.mjs';
 
 test(`Handoff survives kills: SIGKILL of old workers and of new ones, two of three at random moments, seed ${seed}`, async (context) => {
@@ -13,7 +15,7 @@ test(`Handoff survives kills: SIGKILL of old workers and of new ones, two of thr
   using crowd = new Crowd(rig);
   const random = chance();
   const sum = { kills: 0, lost: 0, moved: 0 };
-  for (let round = 0; round < 40; round++) await killSome(rig, crowd, { random, sum, workers: 3, victims: ['old', 'new', 'both'][round % 3] as Victims });
+  for (let round = 0; round < rounds; round++) await killSome(rig, crowd, { random, sum, workers: 3, victims: ['old', 'new', 'both'][round % 3] as Victims });
   context.diagnostic(`seed ${seed}: ${JSON.stringify(sum)}, ${crowd.answers} answers`);
 });
 
@@ -22,7 +24,7 @@ test(`Handoff survives kills: SIGKILL of the only successor, again while the old
   using crowd = new Crowd(rig);
   const random = chance(seed + 1);
   const sum = { kills: 0, lost: 0, moved: 0 };
-  for (let round = 0; round < 20; round++) await killSome(rig, crowd, { random, sum, workers: 1, victims: 'new' });
+  for (let round = 0; round < rounds / 2; round++) await killSome(rig, crowd, { random, sum, workers: 1, victims: 'new' });
   context.diagnostic(`seed ${seed}: ${JSON.stringify(sum)}, ${crowd.answers} answers`);
 });
 

@@ -23,6 +23,8 @@ export class Client {
   readonly waiting: string[] = [];
   answered = 0;
   readonly port: number;
+  /** What the fixture calls it: a client may have the same port towards both servers. */
+  readonly key: string;
   readonly #crowd: Crowd;
   #sent = 0;
   #rest = '';
@@ -33,6 +35,7 @@ export class Client {
     this.kind = kind;
     this.socket = socket;
     this.port = socket.localPort as number;
+    this.key = `${socket.remotePort}:${socket.localPort}`;
     const end = (how: string) => {
       this.ended ??= how;
       this.#look();
@@ -120,9 +123,9 @@ export class Crowd implements Disposable {
   readonly mistakes: string[] = [];
   answers = 0;
   readonly #rig: Rig;
-  readonly #owners = new Map<number, number>();
+  readonly #owners = new Map<string, number>();
   readonly #requests = new Map<number, Set<number>>();
-  #adoptions: { readonly pid: number; readonly port: number }[] = [];
+  #adoptions: { readonly pid: number; readonly key: string }[] = [];
   #parsed = 0;
   #isTalking = false;
   #talks: Promise<void>[] = [];
@@ -180,17 +183,17 @@ export class Crowd implements Disposable {
   /** Who had a connection last, as far as the workers have told. */
   ownerOf(client: Client): number {
     this.#parse();
-    return this.#owners.get(client.port) ?? client.pid;
+    return this.#owners.get(client.key) ?? client.pid;
   }
 
   /** A worker has had it, had handed it over, and has got it again. */
   hasComeBack(client: Client, pid: number): boolean {
     this.#parse();
-    return this.#owners.get(client.port) === pid;
+    return this.#owners.get(client.key) === pid;
   }
 
   /** What was adopted since this was asked last. */
-  takeAdoptions(): readonly { readonly pid: number; readonly port: number }[] {
+  takeAdoptions(): readonly { readonly pid: number; readonly key: string }[] {
     this.#parse();
     return this.#adoptions.splice(0);
   }
@@ -207,8 +210,9 @@ export class Crowd implements Disposable {
       socket.once('connect', () => {
         socket.off('error', reject);
         this.#parse();
-        this.#owners.delete(socket.localPort as number); // of an earlier connection from the same port
-        this.clients.push(new Client(this, kind, socket));
+        const client = new Client(this, kind, socket);
+        this.#owners.delete(client.key); // of an earlier connection from the same port
+        this.clients.push(client);
         resolve();
       });
     });
@@ -220,11 +224,11 @@ export class Crowd implements Disposable {
 
   #parse(): void {
     const end = this.#rig.stdout.lastIndexOf('\n') + 1;
-    const lines = this.#rig.stdout.slice(this.#parsed, end).matchAll(/^adopted (\d+) (\d+)$/gm);
+    const lines = this.#rig.stdout.slice(this.#parsed, end).matchAll(/^adopted (\d+) (\d+:\d+)$/gm);
     this.#parsed = end;
-    for (const [, pid, port] of lines) {
-      this.#owners.set(Number(port), Number(pid));
-      this.#adoptions.push({ pid: Number(pid), port: Number(port) });
+    for (const [, pid, key = ''] of lines) {
+      this.#owners.set(key, Number(pid));
+      this.#adoptions.push({ pid: Number(pid), key });
     }
   }
 }
