@@ -56,7 +56,7 @@ export function settlePipelines(server: Server, willMove: (socket: Socket) => bo
 export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
   const idle = idleConnections(watched.server as http.Server);
   const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
-  return [...idle, ...unused].filter((socket) => !closing.has(socket));
+  return [...new Set([...idle, ...unused])].filter((socket) => !closing.has(socket)); // an adopted one can be both
 }
 
 /** Closes an idle connection. */
