@@ -44,7 +44,7 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
   const registry = makeRegistry();
-  const mover = prepareMover({ servers, registry, tell });
+  const mover = prepareMover({ servers, registry, tell, isConnected: () => process.connected, onDisconnect: () => onMasterGone() });
   const drain = prepareDrain(
     { servers, registry, mover },
     {
@@ -73,14 +73,15 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
     if (message.type === 'files') files = message.files;
     else obey(message, handle, { tell, captured, drain, servers, mover, adopt });
   });
-  process.once('disconnect', () => {
-    // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
+  // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
+  const onMasterGone = once(() => {
     drain.addHook(async () => {
       if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
     });
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
+  process.once('disconnect', onMasterGone);
   process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
   presentAsClusterWorker(worker, () => drain.begin(times, 'reload'));
   publishRuntime({
@@ -122,6 +123,15 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
     case 'count-connections':
       return tell({ type: 'connections', id: message.id, count: servers.count() });
   }
+}
+
+function once(act: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    act();
+  };
 }
 
 /** A dying master's channels close a moment before its children get another parent. */

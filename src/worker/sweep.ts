@@ -28,7 +28,7 @@ export interface Grounds {
 /** Begins to sweep, with the first one at once. */
 export function sweep(grounds: Grounds, { idleGraceMs, drainTimeoutMs }: DrainTimes): { stop(): void } {
   const startedAt = performance.now();
-  const idleSince = new Map<Socket, number>();
+  const idleSince = new Map<Socket, Since>();
   let endedAt = 0;
   let lengthMs = 0;
   const sweepOnce = () => {
@@ -86,12 +86,20 @@ function look({ servers, registry, mover }: Grounds, progress: number): Found {
   return { idle, candidates };
 }
 
-function closeLongIdle(idle: ReadonlySet<Socket>, idleSince: Map<Socket, number>, now: number, idleGraceMs: number): void {
+interface Since {
+  readonly at: number;
+  /** What had come and gone by then: a connection that is found idle twice may have been used in between. */
+  readonly bytes: number;
+}
+
+function closeLongIdle(idle: ReadonlySet<Socket>, idleSince: Map<Socket, Since>, now: number, idleGraceMs: number): void {
   for (const socket of [...idleSince.keys()]) if (!idle.has(socket)) idleSince.delete(socket);
   for (const socket of idle) {
-    const since = idleSince.get(socket) ?? now;
+    const bytes = socket.bytesRead + socket.bytesWritten;
+    const before = idleSince.get(socket);
+    const since = before?.bytes === bytes ? before : { at: now, bytes };
     idleSince.set(socket, since);
-    if (now - since >= idleGraceMs) closeIdle(socket);
+    if (now - since.at >= idleGraceMs) closeIdle(socket);
   }
 }
 

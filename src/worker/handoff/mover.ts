@@ -54,6 +54,9 @@ export interface MoverHost {
   readonly registry: Registry;
   /** `onLost`: the handle did not reach the master, nor did the message. */
   tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
+  isConnected(): boolean;
+  /** Node itself tells it only after the handle that it sent last was acknowledged, which a dead master never does. */
+  onDisconnect(): void;
 }
 
 interface Flight extends Candidate {
@@ -106,6 +109,7 @@ class ConnectionMover implements Mover {
   }
 
   consider(candidates: readonly Candidate[]): void {
+    if (!this.#host.isConnected()) return this.#host.onDisconnect();
     this.#queue = candidates.map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
     if (this.#queue.length > 0 || this.#flights.size > 0 || this.#hasSettled) return;
@@ -130,6 +134,7 @@ class ConnectionMover implements Mover {
 
   stop(): void {
     this.#hasStopped = true;
+    this.#successors = new Set();
     this.#queue = [];
   }
 
@@ -139,6 +144,7 @@ class ConnectionMover implements Mover {
       this.#land(id);
       handle.close();
     }
+    this.#host.servers.onClose();
   }
 
   #land(id: number): Flight | undefined {
