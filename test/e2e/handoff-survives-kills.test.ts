@@ -1,13 +1,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertLostBy, calm, chance, moment, moveAround, patient, reloadBegins, seed, sockets, total } from '../helpers/chaos.ts';
+import {
+  asleep,
+  assertLostBy,
+  calm,
+  chance,
+  EACH,
+  killSome,
+  moment,
+  moveAround,
+  patient,
+  reloadBegins,
+  seed,
+  sockets,
+  type Victims,
+  WINDOW,
+} from '../helpers/chaos.ts';
 import { type Client, Crowd } from '../helpers/crowd.ts';
-import { descriptors, poll, type Rig, startMaster } from '../helpers/rig.ts';
+import { descriptors, poll, startMaster } from '../helpers/rig.ts';
 
-const EACH = 40;
 /** Each kills one to four workers; pass a larger one to look for what is rare. */
-const rounds = Number(process.env['KILL_ROUNDS'] ?? 40);
-const WINDOW = 4; // of src/worker/handoff/mover.ts
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 30);
 const script = 'counts-requests.mjs';
 
 test(`Handoff survives kills: SIGKILL of old workers and of new ones, two of three at random moments, seed ${seed}`, async (context) => {
@@ -29,35 +42,47 @@ test(`Handoff survives kills: SIGKILL of the only successor, again while the old
 });
 
 test('Handoff survives kills: a connection in flight outlives the worker it came from and the one it was sent to', async () => {
-  await using rig = await startMaster({ script, flags: [...patient, '--workers', '2', '--probation', '500ms'] });
+  await using rig = await startMaster({ script, flags: [...patient, '--workers', '2', '--probation', '2s'] });
   using crowd = new Crowd(rig);
-  await crowd.fill(EACH);
-  const old = await rig.pids();
+  using rest = new Crowd(rig);
+  const old = (await rig.pids()) as [number, number];
+  // who is awake accepts: each of the old ones has enough
+  for (const [each, busy] of [
+    [crowd, old[1]],
+    [rest, old[0]],
+  ] as const) {
+    using _ = asleep(busy);
+    await each.fill(EACH);
+  }
   rig.forget();
   rig.signal('SIGHUP');
   await rig.until('reload-probation');
   const [stopped, other] = rig.all('worker-serving').map(({ pid }) => pid as number) as [number, number];
-  process.kill(stopped, 'SIGSTOP');
+  using sleeper = asleep(stopped);
   const before = sockets(rig.pid);
   await rig.until('reload-committed');
   await poll(
     () => sockets(rig.pid) === before + old.length * WINDOW, // each of the old ones waits for the stopped one
     () => `the master holds ${sockets(rig.pid)} sockets, ${before} before`,
   );
+  const adopted = crowd.takeAdoptions().length;
   for (const pid of old) process.kill(pid, 'SIGKILL');
   await rig.until('generation-gone');
   process.kill(stopped, 'SIGKILL');
+  sleeper.wake();
   await calm(rig, 2);
-  await assertLostBy(rig, crowd, new Set(old));
-  await crowd.askAll();
-  assert.deepEqual(crowd.mistakes, []);
-  const alive = crowd.clients.filter(({ isOpen }) => isOpen);
+  for (const each of [crowd, rest]) {
+    await assertLostBy(rig, each, new Set(old));
+    await each.askAll();
+    assert.deepEqual(each.mistakes, []);
+  }
+  const alive = [...crowd.clients, ...rest.clients].filter(({ isOpen }) => isOpen);
   assert.deepEqual([...new Set(alive.map(({ pid }) => pid))], [other], 'with the one that was neither stopped nor killed');
-  assert.ok(alive.length >= old.length * WINDOW, `${alive.length} live on`);
+  assert.ok(alive.length >= old.length * WINDOW + adopted, `${alive.length} live on, ${adopted} of them had moved before`);
 });
 
 test('Handoff survives kills: what a stopped successor was sent goes on in the old worker, and moves when it is awake again', async () => {
-  await using rig = await startMaster({ script, flags: [...patient, '--probation', '300ms'] });
+  await using rig = await startMaster({ script, flags: [...patient, '--probation', '1s'] });
   using crowd = new Crowd(rig);
   await crowd.fill(EACH);
   const [old] = (await rig.pids()) as [number];
@@ -65,7 +90,7 @@ test('Handoff survives kills: what a stopped successor was sent goes on in the o
   rig.forget();
   rig.signal('SIGHUP');
   const stopped = (await rig.until('worker-serving'))['pid'] as number;
-  process.kill(stopped, 'SIGSTOP');
+  using sleeper = asleep(stopped);
   const before = sockets(stopped);
   await rig.until('reload-committed');
   crowd.talk();
@@ -78,7 +103,7 @@ test('Handoff survives kills: what a stopped successor was sent goes on in the o
     'the old worker serves everybody',
   );
   crowd.talk();
-  process.kill(stopped, 'SIGCONT');
+  sleeper.wake();
   const { moved } = await rig.until('generation-gone');
   assert.deepEqual(moved, { http: EACH, tcp: EACH });
   await crowd.rest();
@@ -104,7 +129,7 @@ test(`Handoff survives kills: SIGSTOP of one of two successors in the middle, th
     await reloadBegins(rig, old, random() < 0.7);
     const stopped = rig.all('worker-serving')[0]?.['pid'] as number;
     await moment(random() * 10);
-    process.kill(stopped, 'SIGSTOP');
+    using sleeper = asleep(stopped);
     const asked = crowd.askAll();
     await rig.waitFor(
       // it may have been stopped between taking one and telling so
@@ -112,7 +137,8 @@ test(`Handoff survives kills: SIGSTOP of one of two successors in the middle, th
       'answers to all that the stopped worker does not own',
     );
     const isKilled = round % 2 === 1;
-    process.kill(stopped, isKilled ? 'SIGKILL' : 'SIGCONT');
+    if (isKilled) process.kill(stopped, 'SIGKILL');
+    sleeper.wake();
     await asked;
     crowd.talk();
     await calm(rig, 2);
@@ -132,11 +158,11 @@ test(`Handoff survives kills: SIGSTOP of the old worker in the middle, and SIGCO
     const [old] = (await rig.pids()) as [number];
     await reloadBegins(rig, [old], random() < 0.7);
     await moment(random() * 10);
-    process.kill(old, 'SIGSTOP');
+    using sleeper = asleep(old);
     const asked = crowd.askAll();
     using others = new Crowd(rig);
     await others.fill(1); // served by the new one meanwhile
-    process.kill(old, 'SIGCONT');
+    sleeper.wake();
     await asked;
     const [pid] = await calm(rig, 1);
     await crowd.askAll();
@@ -193,22 +219,23 @@ test(`Handoff survives kills: SIGKILL and SIGTERM of the master in the middle; t
 });
 
 test('Handoff survives kills: a program that closes its server while it drains keeps what comes back', async () => {
-  await using rig = await startMaster({ script, env: { CLOSES: 'yes' }, flags: [...patient, '--probation', '300ms'] });
+  await using rig = await startMaster({ script, env: { CLOSES: 'yes' }, flags: [...patient, '--probation', '1s'] });
   using crowd = new Crowd(rig);
   await crowd.fill(WINDOW, ['tcp']);
   const [old] = (await rig.pids()) as [number];
   rig.forget();
   rig.signal('SIGHUP');
   const stopped = (await rig.until('worker-serving'))['pid'] as number;
-  process.kill(stopped, 'SIGSTOP');
+  using sleeper = asleep(stopped);
   await rig.until('reload-committed');
+  await rig.waitFor(() => crowd.clients.every((client) => crowd.hasComeBack(client, old)) || undefined, 'all to come back');
   await crowd.askAll();
   assert.deepEqual(crowd.mistakes, []);
   assert.ok(
     crowd.clients.every(({ isOpen, pid }) => isOpen && pid === old),
     'the old worker has taken all back',
   );
-  process.kill(stopped, 'SIGCONT');
+  sleeper.wake();
   const { moved } = await rig.until('generation-gone');
   assert.deepEqual(moved, { tcp: WINDOW });
 });
@@ -245,57 +272,3 @@ test('Handoff survives kills: after thousands of moves no descriptor is left in 
     () => `descriptors of the master: ${descriptors(rig.pid)}, ${before} before`,
   );
 });
-
-type Victims = 'old' | 'new' | 'both';
-
-interface Round {
-  readonly random: () => number;
-  readonly sum: { kills: number; lost: number; moved: number };
-  readonly workers: number;
-  readonly victims: Victims;
-}
-
-/** A reload in which up to two workers of each kind die, and the same for those that replace them. */
-async function killSome(rig: Rig, crowd: Crowd, { random, sum, workers, victims }: Round): Promise<void> {
-  await crowd.fill(EACH);
-  const old = await rig.pids();
-  const started = crowd.clients.length;
-  crowd.takeAdoptions();
-  crowd.talk();
-  const { previous } = await reloadBegins(rig, old, random() < 0.8);
-  const killed = new Set<number>();
-  const kill = async (pid: number) => {
-    await moment(random() ** 2 * 20);
-    if (tryKill(pid)) killed.add(pid);
-  };
-  const successors = () => rig.all('worker-serving').flatMap(({ pid }) => (killed.has(pid as number) ? [] : [pid as number]));
-  const dying = [...(victims === 'new' ? [] : old.slice(0, 2)), ...(victims === 'old' ? [] : successors().slice(0, 2))];
-  await Promise.all(dying.map(kill));
-  if (victims === 'new') await kill(await rig.waitFor(() => successors()[workers === 1 ? 0 : 1], 'a replacement'));
-  const pids = await calm(rig, workers);
-  await crowd.rest();
-  sum.kills += killed.size;
-  sum.lost += await assertLostBy(rig, crowd, killed);
-  const told = crowd.clients.filter(({ isToldToClose }) => isToldToClose);
-  if (victims === 'old') assert.equal(told.length, 0, 'while there are successors, no answer ends a connection');
-  await crowd.askAll();
-  assert.deepEqual(crowd.mistakes, []);
-  assert.ok(crowd.clients.every(({ isOpen, pid }) => !isOpen || pids.includes(pid)));
-  const account = await rig.until('generation-gone', ({ generation }) => generation === previous);
-  sum.moved += total(account['moved']);
-  const moves = crowd.takeAdoptions().filter(({ pid }) => !old.includes(pid)).length;
-  const deadOld = old.filter((pid) => killed.has(pid)).length;
-  // of what a killed worker had sent, its account no longer hears; what a killed one has said last, nobody may have heard
-  const unheard = moves - total(account['moved']);
-  assert.ok(unheard >= 0 && unheard <= deadOld * WINDOW + killed.size - deadOld, `${moves} moved, ${account.message}`);
-  if (deadOld === 0) assert.equal(total(account['closed']), told.length, `of ${started} so many were told to close`);
-  assert.equal(total(account['cut']), 0);
-}
-
-function tryKill(pid: number): boolean {
-  try {
-    return process.kill(pid, 'SIGKILL');
-  } catch {
-    return false; // ESRCH: it had nothing left to do
-  }
-}

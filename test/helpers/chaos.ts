@@ -12,6 +12,12 @@ export const patient: readonly string[] = [
   ...['--restart-limit', '1000', '--backoff-min', '1ms', '--backoff-max', '1ms'],
 ];
 
+/** Connections of a worker that are in flight at once, of src/worker/handoff/mover.ts. */
+export const WINDOW = 4;
+
+/** Connections of each kind. */
+export const EACH = 40;
+
 /** Numbers in [0, 1). */
 export function chance(start: number = seed): () => number {
   let state = start;
@@ -55,12 +61,23 @@ export async function assertLostBy(rig: Rig, crowd: Crowd, killed: ReadonlySet<n
   assert.deepEqual(crowd.mistakes, []);
   const lost = crowd.clients.filter(({ ended, isToldToClose }) => ended !== undefined && !isToldToClose);
   for (const client of lost) {
-    const what = `the owner of ${client.kind} ${client.port} (${client.ended}), ${crowd.ownerOf(client)}, to be one of the killed: ${[...killed]}`;
+    const what = `the owner of ${client.kind} ${client.key} (${client.ended}), ${crowd.ownerOf(client)}, to be one of the killed: ${[...killed]}`;
     await rig.waitFor(() => killed.has(crowd.ownerOf(client)) || undefined, what);
   }
   const unanswered = crowd.clients.filter(({ isToldToClose, waiting }) => isToldToClose && waiting.length > 0);
   assert.deepEqual(unanswered, [], 'what was sent before the last answer is answered');
   return lost.length;
+}
+
+/** Stops a process until it is woken, at the latest at the end of the test, which could not end it otherwise. */
+export function asleep(pid: number): Disposable & { wake(): void } {
+  process.kill(pid, 'SIGSTOP');
+  let isAsleep = true;
+  const wake = () => {
+    if (isAsleep) trySignal(pid, 'SIGCONT');
+    isAsleep = false;
+  };
+  return { wake, [Symbol.dispose]: wake };
 }
 
 /** Connections by kind, together. */
@@ -91,4 +108,58 @@ export async function moveAround(rig: Rig, crowd: Crowd, reloads: number): Promi
     );
   }
   return moves;
+}
+
+export type Victims = 'old' | 'new' | 'both';
+
+export interface Round {
+  readonly random: () => number;
+  readonly sum: { kills: number; lost: number; moved: number };
+  readonly workers: number;
+  readonly victims: Victims;
+}
+
+/** A reload in which up to two workers of each kind die, and the same for those that replace them. */
+export async function killSome(rig: Rig, crowd: Crowd, { random, sum, workers, victims }: Round): Promise<void> {
+  await crowd.fill(EACH);
+  const old = await rig.pids();
+  const started = crowd.clients.length;
+  crowd.takeAdoptions();
+  crowd.talk();
+  const { previous } = await reloadBegins(rig, old, random() < 0.8);
+  const killed = new Set<number>();
+  const kill = async (pid: number) => {
+    await moment(random() ** 2 * 20);
+    if (trySignal(pid, 'SIGKILL')) killed.add(pid);
+  };
+  const successors = () => rig.all('worker-serving').flatMap(({ pid }) => (killed.has(pid as number) ? [] : [pid as number]));
+  const dying = [...(victims === 'new' ? [] : old.slice(0, 2)), ...(victims === 'old' ? [] : successors().slice(0, 2))];
+  await Promise.all(dying.map(kill));
+  if (victims === 'new') await kill(await rig.waitFor(() => successors()[workers === 1 ? 0 : 1], 'a replacement'));
+  const pids = await calm(rig, workers);
+  await crowd.rest();
+  sum.kills += killed.size;
+  sum.lost += await assertLostBy(rig, crowd, killed);
+  const told = crowd.clients.filter(({ isToldToClose }) => isToldToClose);
+  if (victims === 'old') assert.equal(told.length, 0, 'while there are successors, no answer ends a connection');
+  await crowd.askAll();
+  assert.deepEqual(crowd.mistakes, []);
+  assert.ok(crowd.clients.every(({ isOpen, pid }) => !isOpen || pids.includes(pid)));
+  const account = await rig.until('generation-gone', ({ generation }) => generation === previous);
+  sum.moved += total(account['moved']);
+  const moves = crowd.takeAdoptions().filter(({ pid }) => !old.includes(pid)).length;
+  const deadOld = old.filter((pid) => killed.has(pid)).length;
+  // of what a killed worker had sent, its account no longer hears; what a killed one has said last, nobody may have heard
+  const unheard = moves - total(account['moved']);
+  assert.ok(unheard >= 0 && unheard <= deadOld * WINDOW + killed.size - deadOld, `${moves} moved, ${account.message}`);
+  if (deadOld === 0) assert.equal(total(account['closed']), told.length, `of ${started} so many were told to close`);
+  assert.equal(total(account['cut']), 0);
+}
+
+function trySignal(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false; // ESRCH: it had nothing left to do
+  }
 }
