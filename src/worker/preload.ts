@@ -14,7 +14,7 @@ import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { type Capture, capture, refuseInThread } from './capture.ts';
-import { type Drain, prepareDrain } from './drain.ts';
+import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
@@ -44,19 +44,12 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
   const registry = makeRegistry();
-  const mover = prepareMover({ servers, registry, tell, isConnected: () => process.connected, onDisconnect: () => onMasterGone() });
-  const drain = prepareDrain(
-    { servers, registry, mover },
-    {
-      onWithdrew: () => tell({ type: 'withdrew' }),
-      onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
-      onNotice: (text) => tell({ type: 'notice', text }),
-    },
-    (drainTimes) => {
-      process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
-      ending.end(drainTimes);
-    },
-  );
+  const isConnected = () => process.connected;
+  const mover = prepareMover({ servers, registry, tell, isConnected, onDisconnect: () => onMasterGone() });
+  const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes) => {
+    process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
+    ending.end(drainTimes);
+  });
   const ending = takeTerm((count) => (count === 1 ? drain.begin(times, 'reload') : drain.hurry())); // the master replaces it
   const captured = capture((id, query) => {
     process.channel?.ref(); // an answer is owed
@@ -92,6 +85,14 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
     listener: (name) => listeners[name],
   });
   process.channel?.unref();
+}
+
+function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
+  return {
+    onWithdrew: () => tell({ type: 'withdrew' }),
+    onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
+    onNotice: (text) => tell({ type: 'notice', text }),
+  };
 }
 
 /** Does what the master says. */
