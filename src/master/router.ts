@@ -80,7 +80,7 @@ export class Router {
 
   /** Listeners on which a worker's connections can be adopted; what it is told of them. */
   successors(worker: number): number[] {
-    const listeners = this.#host.successorsOf(worker).flatMap((other) => [...(this.#lanes.get(other)?.listeners ?? [])]);
+    const listeners = this.#host.successorsOf(worker).flatMap((other) => this.#listenersOf(other));
     const sorted = [...new Set(listeners)].sort((a, b) => a - b);
     const lane = this.#lanes.get(worker);
     if (lane) lane.told = JSON.stringify(sorted);
@@ -128,6 +128,12 @@ export class Router {
       this.#moves.delete(ticket);
       this.#next({ ...move, reason: `worker ${worker} has ended`, isFinal: false });
     }
+  }
+
+  /** Where a worker can adopt. */
+  #listenersOf(worker: number): number[] {
+    const lane = this.#lanes.get(worker);
+    return lane?.tickets ? [...lane.listeners] : [];
   }
 
   #take(ticket: number, by: number): Move | undefined {

@@ -6,6 +6,8 @@
  *   sends waits in the kernel. Missing: the connection counts as one that can't move.
  * - `handle.onconnection(0, connection)` of a listening handle: feeds a connection in as an accept would, with all of Node's
  *   bookkeeping; `cluster` delivers by it. Missing: the connection is refused, and stays where it was.
+ * - `socket._server`, `server._connections`, `server._emitCloseIfDrained`: a server's count of its connections. Missing: a
+ *   closed server tells `close` while connections of it are on their way.
  * - `socket[timeout]._idleStart`: when the timer of a socket was last set. Missing: it gets its whole time anew.
  */
 import type { Server, Socket } from 'node:net';
@@ -20,6 +22,12 @@ export interface ConnectionHandle {
 
 interface InternalSocket {
   _handle: ConnectionHandle | null;
+  _server?: InternalServer | null;
+}
+
+interface InternalServer {
+  _connections: number;
+  _emitCloseIfDrained?(): void;
 }
 
 interface InternalTimer {
@@ -45,6 +53,21 @@ export function detach(socket: Socket): ConnectionHandle {
   internal._handle = null;
   socket.destroy();
   return handle;
+}
+
+/**
+ * Lets the server go on counting a connection that is about to be detached: one that was closed by its program must not tell
+ * `close` while the connection may come back. @returns ends that
+ */
+export function keepCounted(socket: Socket): () => void {
+  const internal = socket as unknown as InternalSocket;
+  const server = internal._server;
+  if (typeof server?._connections !== 'number') return ignore;
+  internal._server = null;
+  return () => {
+    server._connections--;
+    server._emitCloseIfDrained?.();
+  };
 }
 
 /** A connection that nobody read from, in this process. */

@@ -6,7 +6,7 @@
  *                             └─────stay──→ received again, as a successor would
  */
 import type { Server, Socket } from 'node:net';
-import { type ConnectionHandle, detach, hasHandle, receive } from '../../node/connection.ts';
+import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '../../node/connection.ts';
 import { BAGGAGE_LIMIT, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
@@ -64,6 +64,8 @@ interface Flight extends Candidate {
   readonly carrier: Carrier;
   readonly baggage: Baggage;
   readonly handle: ConnectionHandle;
+  /** Its server no longer counts it. */
+  readonly uncount: () => void;
 }
 
 /** Prepares to hand over; nothing is offered before there are successors. */
@@ -121,6 +123,7 @@ class ConnectionMover implements Mover {
     if (flight === undefined) return;
     this.moved[flight.kind] = (this.moved[flight.kind] ?? 0) + 1;
     flight.handle.close();
+    flight.uncount();
     this.#next();
   }
 
@@ -140,9 +143,10 @@ class ConnectionMover implements Mover {
 
   abandon(): void {
     this.stop();
-    for (const [id, { handle }] of this.#flights) {
+    for (const [id, { handle, uncount }] of this.#flights) {
       this.#land(id);
       handle.close();
+      uncount();
     }
     this.#host.servers.onClose();
   }
@@ -183,8 +187,9 @@ class ConnectionMover implements Mover {
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
     registry.handedOff.add(socket);
+    const uncount = keepCounted(socket);
     const handle = detach(socket);
-    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle });
+    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle, uncount });
     tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle, () => {
       this.onStay({ type: 'stay', id, reason: 'its descriptor did not reach the master', isFinal: false });
     });
@@ -204,13 +209,14 @@ class ConnectionMover implements Mover {
     }
   }
 
-  #takeBack({ watched, carrier, baggage, handle }: Flight, isFinal: boolean): void {
+  #takeBack({ watched, carrier, baggage, handle, uncount }: Flight, isFinal: boolean): void {
     const { servers, registry } = this.#host;
     const { server } = watched;
     const { maxConnections } = server;
     server.maxConnections = Number.POSITIVE_INFINITY; // it was here before
     const arrival = receive(server, handle);
     server.maxConnections = maxConnections;
+    uncount();
     if (arrival === undefined) return;
     if (isFinal) this.#unwanted.add(arrival.socket);
     else this.#notBefore.set(arrival.socket, performance.now() + RETRY_MS);
