@@ -25,6 +25,13 @@ export const exitCodes = {
   'control-failed': 34,
   'start-failed': 40,
   'reload-failed': 41,
+  /** --give-up-after: a crash loop lasted too long. */
+  'crash-loop': 42,
+  /** What was asked for makes no sense at the moment: nothing to promote, nothing to go back to. */
+  refused: 43,
+  'scale-failed': 44,
+  /** The files of the release to go back to were removed. */
+  'release-gone': 45,
   /** A second SIGTERM or SIGINT stopped the master at once. */
   forced: 130,
 } as const;

@@ -74,7 +74,7 @@ export async function fetchStatus(master: Master): Promise<Status> {
 /** `POST` with a streamed answer. @returns the last line, or undefined where the master was gone before it */
 export async function post(
   master: Master,
-  path: '/reload' | '/stop',
+  path: string,
   onEvent: (line: ControlLine & { type: 'event' }) => void,
 ): Promise<Exclude<ControlLine, { type: 'event' }> | undefined> {
   const response = await send(master, 'POST', path);

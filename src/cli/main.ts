@@ -27,16 +27,10 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  return yargs([...args], '/')
+  return describeAsking(yargs([...args], '/'), choose)
     .scriptName('graceful-super')
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
     .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
-    .command(
-      'reload [master]',
-      'Swap the code; fails if the new code did not start',
-      targetOptions,
-      choose(async () => (await import('./reload.ts')).reload),
-    )
     .command(
       'status [master]',
       'Show what is running',
@@ -69,6 +63,29 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
       if (error !== undefined && error.name !== 'YError') throw error;
       throw new GracefulError('usage', message ?? error.message, { hint: 'graceful-super --help' });
     });
+}
+
+/** Commands that ask a running master for something. */
+function describeAsking(parser: Argv, choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
+  const asking = (command: 'reload' | 'promote' | 'rollback' | 'scale') => choose(async () => (await import('./ask.ts'))[command]);
+  return parser
+    .command(
+      'reload [master]',
+      'Swap the code; fails if the new code did not start',
+      (y) =>
+        targetOptions(y)
+          .option('canary', { type: 'string', requiresArg: true, describe: 'N: Only so many new workers at first, beside the old ones' })
+          .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' }),
+      asking('reload'),
+    )
+    .command('promote [master]', 'Let the rest of a canary follow', targetOptions, asking('promote'))
+    .command('rollback [master]', 'End the reload under way, or bring back the code before the last one', targetOptions, asking('rollback'))
+    .command(
+      'scale <workers> [master]',
+      'Change the number of workers: 4, +1 or -1',
+      (y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' }),
+      asking('scale'),
+    );
 }
 
 /** What may stand once stands once: the last of two would win silently, or the first. */

@@ -1,6 +1,6 @@
 /** `graceful-super status`: a table for people, JSON for programs. */
 
-import { describeAccount, duration } from '../master/wording.ts';
+import { describeAccount, duration, megabytes } from '../master/wording.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
 import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './client.ts';
 
@@ -31,28 +31,32 @@ function describe(status: Status): string {
     ['master', `${name}, pid ${pid}, ${phase} for ${duration(uptimeMs)} (graceful-super ${version}, Node ${node})`],
     ['script', script],
     ['listening', listeners.map((listener) => (listener.name === null ? listener.address : `${listener.name}=${listener.address}`)).join(', ') || 'nowhere'],
-    [
-      'generation',
-      `${generation}, ${restarts} restart${restarts === 1 ? '' : 's'}${reload.phase === 'idle' ? '' : `; a reload to ${reload.generation} is ${reload.phase}`}`,
-    ],
+    ['generation', `${generation}, ${restarts} restart${restarts === 1 ? '' : 's'}${describeReload(reload)}`],
   ];
   if (status.lastReload) facts.push(['last reload', `${duration(status.lastReload.agoMs)} ago: ${status.lastReload.text}`]);
   const account = status.lastReload?.connections ? describeAccount(status.lastReload.connections) : '';
   if (account !== '') facts.push(['connections', account]);
   if (status.isCrashLooping) facts.push(['crash loop', status.nextRestartInMs === null ? 'restarting' : `next start in ${duration(status.nextRestartInMs)}`]);
   const lines = facts.map(([key, value]) => `${key.padEnd(12)}${value}`);
-  return `${lines.join('\n')}\n\n${table(['WORKER', 'PID', 'GENERATION', 'PHASE', 'UPTIME', 'CONNECTIONS', 'DEADLINE'], status.workers.map(row))}`;
+  return `${lines.join('\n')}\n\n${table(['WORKER', 'PID', 'GENERATION', 'PHASE', 'UPTIME', 'CONNECTIONS', 'MEMORY', 'DEADLINE'], status.workers.map(row))}`;
+}
+
+function describeReload({ phase, generation, deadlineInMs }: Status['reload']): string {
+  if (phase === 'idle') return '';
+  if (phase !== 'holding') return `; a reload to ${generation} is ${phase}`;
+  return `; generation ${generation} is a canary, ${deadlineInMs === null ? 'until "promote" or "rollback"' : `promoted in ${duration(deadlineInMs)}`}`;
 }
 
 function row(worker: WorkerStatus): string[] {
-  const { id, pid, generation, phase, uptimeMs, connections, deadlineInMs } = worker;
+  const { id, pid, generation, phase, uptimeMs, connections, rssBytes, ailment, deadlineInMs } = worker;
   return [
     String(id),
     String(pid ?? '-'),
     String(generation),
-    phase,
+    ailment === null ? phase : `${phase}, to be replaced: ${ailment}`,
     duration(uptimeMs),
     String(connections ?? '?'),
+    rssBytes === null ? '?' : megabytes(rssBytes),
     deadlineInMs === null ? '-' : `in ${duration(deadlineInMs)}`,
   ];
 }

@@ -31,6 +31,15 @@ interface Values {
   readonly backoffMax: number;
   readonly restartLimit: number;
   readonly restartWindow: number;
+  /** undefined: a crash loop may last for ever. */
+  readonly giveUpAfter?: number;
+  readonly restart: 'always' | 'on-failure' | 'never';
+  /** 0: workers need not answer. */
+  readonly heartbeatTimeout: number;
+  /** Bytes. */
+  readonly maxMemory?: number;
+  readonly maxAge?: number;
+  readonly healthFailures: number;
   readonly cwd?: string;
   readonly environmentFile: readonly string[];
   /** Node binary as configured: a path or a name to look up in PATH; undefined: the one that runs the master. */

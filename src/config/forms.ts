@@ -76,6 +76,16 @@ function toWhole(value: unknown, min: number, max: number): number | undefined {
   return Number.isInteger(number) && number >= min && number <= max ? number : undefined;
 }
 
+/** An amount of memory; bytes. */
+export function size(): Form<number> {
+  return form('an amount such as 500M, 1.5G or 800000K, at least 1M', (value) => {
+    const [, amount, unit] = (typeof value === 'string' && /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/i.exec(value)) || [];
+    if (amount === undefined || unit === undefined) return undefined;
+    const bytes = Math.round(Number(amount) * 1024 ** (1 + 'KMG'.indexOf(unit.toUpperCase())));
+    return bytes >= 1024 ** 2 ? bytes : undefined;
+  });
+}
+
 /** The name of a master. */
 export function toName(value: unknown): string | undefined {
   return typeof value === 'string' && /^\w[\w.-]{0,63}$/.test(value) ? value : undefined;

@@ -1,6 +1,6 @@
 /** Every option: its form, its default, its help. The one place that knows them all. */
 import { defaultTimes } from '../protocol/worker.ts';
-import { duration, type Form, form, list, oneOf, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from './forms.ts';
+import { duration, type Form, form, list, oneOf, size, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from './forms.ts';
 
 /** One option of `start`, of the environment and of the configuration file. */
 export interface Option {
@@ -36,7 +36,7 @@ export const options: Readonly<Record<string, Option>> = {
   waitReady: option(toggle(), false, 'Ready means that the program called ready(), not that it listens', { kind: 'toggle' }),
   readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
   surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
-  probation: option(duration(0), '0s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
+  probation: option(duration(0), '1s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
   handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),
   idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
   drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),
@@ -46,6 +46,12 @@ export const options: Readonly<Record<string, Option>> = {
   backoffMax: option(duration(1), '30s', 'Longest delay before a restart', { value: 'TIME' }),
   restartLimit: option(whole(1, 1000), 5, 'Crashes of a worker, no quiet --restart-window between them, that make a crash loop', { value: 'N' }),
   restartWindow: option(duration(1), '1m', 'How long nothing may crash until earlier crashes are forgotten', { value: 'TIME' }),
+  giveUpAfter: option(duration(0), undefined, 'How long a crash loop may last until the master ends (default: for ever)', { value: 'TIME' }),
+  restart: option(oneOf(['always', 'on-failure', 'never']), 'always', 'Which workers are started again when they end by themselves', {}),
+  heartbeatTimeout: option(duration(0), '1m', 'How long the event loop of a worker may stand still until it is replaced; 0: for ever', { value: 'TIME' }),
+  maxMemory: option(size(), undefined, 'Resident memory above which a worker is replaced, such as 500M', { value: 'SIZE' }),
+  maxAge: option(duration(1000), undefined, 'How long a worker serves until it is replaced, less up to a tenth', { value: 'TIME' }),
+  healthFailures: option(whole(1, 1000), 3, 'Failed health checks in a row that get a worker replaced', { value: 'N' }),
   cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
   // not --env-file: Node takes that for its own wherever it stands (20 to 26), and ends with 9 before anything runs if the file is missing
   environmentFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),

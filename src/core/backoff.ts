@@ -14,17 +14,20 @@ export interface Backoff {
   readonly nextStartAt: number;
   /** The streak has more than `restartLimit` crashes for each worker wanted. */
   readonly isLooping: boolean;
+  /** Since when; null: it has not. */
+  readonly loopingSince: number | null;
 }
 
 /** Nothing has crashed yet. */
-export const calm: Backoff = { streak: 0, lastCrashAt: Number.NEGATIVE_INFINITY, nextStartAt: 0, isLooping: false };
+export const calm: Backoff = { streak: 0, lastCrashAt: Number.NEGATIVE_INFINITY, nextStartAt: 0, isLooping: false, loopingSince: null };
 
 /** A worker crashed; `chance` in [0, 1) spreads the delay between half and the whole of it. */
 export function afterCrash(backoff: Backoff, now: number, chance: number, policy: Policy): Backoff {
   const streak = isOver(backoff, now, policy) ? 1 : backoff.streak + 1;
   const rounds = Math.ceil(streak / policy.workers);
   const nextStartAt = Math.max(backoff.nextStartAt, now + delayMs(rounds, chance, policy));
-  return { streak, lastCrashAt: now, nextStartAt, isLooping: streak > policy.restartLimit * policy.workers };
+  const isLooping = streak > policy.restartLimit * policy.workers;
+  return { streak, lastCrashAt: now, nextStartAt, isLooping, loopingSince: isLooping ? (backoff.loopingSince ?? now) : null };
 }
 
 /** Nothing has crashed for a whole window since the last restart. */

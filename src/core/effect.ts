@@ -1,20 +1,26 @@
 /** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
-import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
+import type { Ailment, Canary, CheckFailure, ConnectionAccount, Exit, Failure, Policy } from './event.ts';
 
 export type Effect =
-  /** Read configuration and files anew for this generation; answered by `release-resolved` or `release-rejected`. */
-  | { readonly type: 'resolve'; readonly generation: number }
+  /**
+   * Read configuration and files anew for this generation, or take what generation `from` was started from; answered by
+   * `release-resolved` or `release-rejected`.
+   */
+  | { readonly type: 'resolve'; readonly generation: number; readonly from: number | null }
   | { readonly type: 'spawn'; readonly worker: number; readonly generation: number }
   /** Let the worker accept; answered by `worker-admitted` or `worker-admit-failed`. */
   | { readonly type: 'admit'; readonly worker: number }
   | { readonly type: 'drain'; readonly worker: number; readonly times: DrainTimes }
   | { readonly type: 'signal'; readonly worker: number; readonly signal: 'SIGTERM' | 'SIGKILL' }
-  /** Close listeners that only generations outside this list asked for. */
+  /** Generations outside this list are gone: close listeners that only they asked for. */
   | { readonly type: 'prune-listeners'; readonly generations: readonly number[] }
   /** Stopping, and no worker accepts any more: whoever connects now is refused rather than left waiting. */
   | { readonly type: 'close-listeners' }
-  /** Everything is gone: end the master. `failure`: the first start failed; `forced`: it was stopped at once. */
-  | { readonly type: 'exit'; readonly failure: Failure | null; readonly forced: boolean }
+  /**
+   * Everything is gone: end the master. `failure`: it could not start, or gave up; `forced`: it was stopped at once;
+   * `completed`: how the worker ended that was not to be started again.
+   */
+  | { readonly type: 'exit'; readonly failure: Failure | null; readonly forced: boolean; readonly completed: Exit | null }
   | { readonly type: 'report'; readonly report: Report };
 
 /** What a worker needs to know to drain. */
@@ -34,20 +40,35 @@ export type Report =
   | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number } & ConnectionAccount)
   | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
   | (AboutWorker & { readonly type: 'worker-unfit'; readonly failure: Failure })
+  | (AboutWorker & { readonly type: 'worker-check-failed'; readonly failure: CheckFailure; readonly strikes: number })
+  /** It will be replaced. */
+  | (AboutWorker & { readonly type: 'worker-ailing'; readonly ailment: Ailment })
+  | (AboutWorker & { readonly type: 'worker-completed'; readonly exit: Exit })
   | (AboutWorker & { readonly type: 'worker-stopped'; readonly exit: Exit })
   | (AboutWorker & { readonly type: 'worker-crashed'; readonly failure: Failure })
   | { readonly type: 'restart-scheduled'; readonly generation: number; readonly missing: number; readonly delayMs: number }
   | { readonly type: 'crash-loop'; readonly generation: number; readonly crashes: number }
+  | { readonly type: 'gave-up'; readonly generation: number; readonly crashes: number; readonly afterMs: number }
   | { readonly type: 'generation-cut'; readonly generation: number; readonly maxDraining: number }
   /** The last worker of an old generation has ended. */
   | ({ readonly type: 'generation-gone'; readonly generation: number } & ConnectionAccount)
   | { readonly type: 'reload-started'; readonly generation: number; readonly requests: readonly number[]; readonly by: readonly string[] }
   | { readonly type: 'reload-queued'; readonly request: number; readonly by: string }
+  /** The canary serves. */
+  | ({ readonly type: 'reload-holding'; readonly generation: number; readonly requests: readonly number[] } & Canary)
+  | { readonly type: 'reload-promoted'; readonly generation: number; readonly by: string }
   | { readonly type: 'reload-probation'; readonly generation: number; readonly probationMs: number }
   | { readonly type: 'reload-committed'; readonly generation: number; readonly previous: number }
   | ({ readonly type: 'reload-finished' } & Outcome)
+  | { readonly type: 'scale-started'; readonly from: number; readonly to: number; readonly by: string }
+  /** `failure` null: so many serve, and those that were too many have handed over. */
+  | { readonly type: 'scale-finished'; readonly workers: number; readonly requests: readonly number[]; readonly failure: Failure | null }
+  /** What was asked for makes no sense at the moment. */
+  | { readonly type: 'request-refused'; readonly request: number; readonly by: string; readonly reason: Refusal }
   | { readonly type: 'stopping'; readonly by: string; readonly workers: number }
   | { readonly type: 'stopping-at-once'; readonly by: string };
+
+export type Refusal = 'stopping' | 'no-canary' | 'nothing-to-roll-back' | 'already-rolled-back';
 
 /** How a reload ended. `requests` are those it answers. */
 export type Outcome = CommittedOutcome | RolledBackOutcome;

@@ -19,9 +19,33 @@ export type Failure =
   | { readonly reason: 'ready-timeout'; readonly timeoutMs: number; readonly listening: boolean }
   | { readonly reason: 'admit-failed'; readonly error: ErrorReport }
   | { readonly reason: 'withdrew' }
+  | CheckFailure
+  | Ailment
+  /** An operator wants the old code back. */
+  | { readonly reason: 'asked'; readonly by: string }
+  | { readonly reason: 'crash-loop'; readonly crashes: number }
+  /** The program has ended, and is not to be started again. */
+  | { readonly reason: 'completed' }
   | { readonly reason: 'spawn-failed'; readonly error: ErrorReport }
   | { readonly reason: 'release-rejected'; readonly error: ErrorReport }
   | { readonly reason: 'stopping' };
+
+/** A health check that failed: `request` as it was configured; the answer's status and first bytes, or why there was none. */
+export interface CheckFailure {
+  readonly reason: 'unhealthy';
+  readonly request: string;
+  readonly status?: number;
+  readonly body?: string;
+  readonly error?: ErrorReport;
+}
+
+/** Why a worker that serves is replaced. */
+export type Ailment =
+  | CheckFailure
+  /** Its event loop did not turn for so long. */
+  | { readonly reason: 'blocked'; readonly timeoutMs: number }
+  | { readonly reason: 'memory'; readonly rssBytes: number; readonly limitBytes: number }
+  | { readonly reason: 'age'; readonly ageMs: number };
 
 /** How a process ended, as waitpid(2) tells it; `error` is what the worker reported just before. */
 export type Exit = Extract<Failure, { reason: 'exit' | 'signal' | 'spawn-failed' }>;
@@ -59,6 +83,24 @@ export interface Policy {
   /** Crashes of one worker place, with no quiet `restartWindowMs` between them, above which it is called a crash loop. */
   readonly restartLimit: number;
   readonly restartWindowMs: number;
+  /** A crash loop that lasts so long ends the master; null: never. */
+  readonly giveUpAfterMs: number | null;
+  /** Which workers are started again when they end: all, those that failed, none. */
+  readonly restart: 'always' | 'on-failure' | 'never';
+  /** Failed health checks in a row that get a worker replaced, ≥ 1. */
+  readonly healthFailures: number;
+  /** Resident memory of a worker above which it is replaced; null: any. */
+  readonly maxMemoryBytes: number | null;
+  /** How long a worker serves until it is replaced, less up to a tenth; null: for ever. */
+  readonly maxAgeMs: number | null;
+}
+
+/** Some workers of a new generation serve beside the old ones for a while. */
+export interface Canary {
+  /** How many, ≥ 1. */
+  readonly workers: number;
+  /** null: until it is promoted or rolled back by hand. */
+  readonly holdMs: number | null;
 }
 
 interface AboutWorker {
@@ -71,6 +113,11 @@ export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-ready' })
   | (AboutWorker & { readonly type: 'worker-admitted' })
   | (AboutWorker & { readonly type: 'worker-admit-failed'; readonly error: ErrorReport })
+  /** `failure` null: it is healthy. */
+  | (AboutWorker & { readonly type: 'worker-checked'; readonly failure: CheckFailure | null })
+  | (AboutWorker & { readonly type: 'worker-measured'; readonly rssBytes: number })
+  /** It has not answered for so long. */
+  | (AboutWorker & { readonly type: 'worker-blocked'; readonly timeoutMs: number })
   /** It stopped accepting: because it was told to, or by a signal of somebody else's. */
   | (AboutWorker & { readonly type: 'worker-withdrew' })
   /** Its channel closed: it drains, and can't be told anything more, nor tell. */
@@ -82,10 +129,25 @@ export type WorkerEvent =
   /** `chance` in [0, 1) is the jitter of the delay that may follow. */
   | (AboutWorker & { readonly type: 'worker-exited'; readonly exit: Exit; readonly chance: number; readonly moved: ConnectionCounts });
 
+interface Asked {
+  readonly now: number;
+  readonly request: number;
+  readonly by: string;
+}
+
+/** How the number of workers is to change; it stays within 1 and 1024. */
+export type Scaling = { readonly to: number } | { readonly by: number };
+
 export type FleetEvent =
   | WorkerEvent
   /** `request` names who asked, so that the outcome can be told to them; `by` is for the log. */
-  | { readonly type: 'reload-requested'; readonly now: number; readonly request: number; readonly by: string }
+  | (Asked & { readonly type: 'reload-requested'; readonly canary?: Canary })
+  /** Ends the hold of a canary: the rest of its generation follows. */
+  | (Asked & { readonly type: 'promote-requested' })
+  /** Ends the reload under way, or, after a committed one, brings back the generation before. */
+  | (Asked & { readonly type: 'rollback-requested' })
+  /** To so many workers, or by so many. */
+  | (Asked & { readonly type: 'scale-requested'; readonly change: Scaling })
   | { readonly type: 'release-resolved'; readonly now: number; readonly generation: number; readonly policy: Policy }
   | { readonly type: 'release-rejected'; readonly now: number; readonly generation: number; readonly error: ErrorReport }
   /** A second one stops at once. */

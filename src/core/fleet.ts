@@ -1,22 +1,41 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
- * reload → stop → the dead → listeners → missing workers → too many draining → queued requests → the end.
+ * reload → nothing left to do → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
+ * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
 import { afterCrash, calm } from './backoff.ts';
-import type { Effect, Outcome } from './effect.ts';
+import { completes, completionRule, endsByItself, giveUpDeadline, giveUpRule, verdictOf } from './completion.ts';
+import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
+import { missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
 import type { Request } from './reload.ts';
-import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
-import { abandonReloads, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
-import { cut, type Draining, drain, isGone, isWanted, step as stepWorker, type Worker } from './worker.ts';
+import { requestScale, scaledPolicy, scaleRule } from './scale.ts';
+import { accountOf, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report } from './state.ts';
+import { abandonReloads, promote, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
+import { complete, cut, type Draining, drain, isGone, step as stepWorker, type Worker } from './worker.ts';
 
 export type { Fleet, FleetStep } from './state.ts';
 
+type Asked = { readonly request: number; readonly by: string; readonly now: number };
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
-const rules: readonly Rule[] = [reloadRule, stopRule, buryRule, closeRule, wantedRule, capRule, queueRule, endRule];
+const rules: readonly Rule[] = [
+  reloadRule,
+  completionRule,
+  giveUpRule,
+  stopRule,
+  buryRule,
+  closeRule,
+  recycleRule,
+  wantedRule,
+  retireRule,
+  scaleRule,
+  capRule,
+  queueRule,
+  endRule,
+];
 
 /** A fleet without workers; the first `reload-requested` starts it. */
 export function emptyFleet(policy: Policy): Fleet {
@@ -28,6 +47,7 @@ export function emptyFleet(policy: Policy): Fleet {
     isClosed: false,
     policy,
     generation: 0,
+    previous: 0,
     nextGeneration: 1,
     nextWorker: 1,
     workers: [],
@@ -35,6 +55,9 @@ export function emptyFleet(policy: Policy): Fleet {
     queued: [],
     backoff: calm,
     restarts: 0,
+    completed: [],
+    scale: null,
+    scaling: null,
     accounts: {},
     lastOutcome: null,
   };
@@ -56,17 +79,25 @@ export function step(fleet: Fleet, event: FleetEvent): FleetStep {
 export function nextDeadline(fleet: Fleet): number {
   const deadlines = fleet.workers.flatMap((worker) => ('deadline' in worker ? [worker.deadline] : []));
   if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
+  if (fleet.reload.phase === 'holding') deadlines.push(fleet.reload.deadline);
   if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
+  deadlines.push(giveUpDeadline(fleet), nextAgeDeadline(fleet));
   return Math.min(Number.POSITIVE_INFINITY, ...deadlines);
 }
 
 function apply(fleet: Fleet, event: FleetEvent): FleetStep {
   switch (event.type) {
     case 'reload-requested':
-      return requestReload(fleet, { id: event.request, by: event.by }, event.now);
+      return requestReload(fleet, { id: event.request, by: event.by, ...(event.canary && { canary: event.canary }) }, event.now);
+    case 'promote-requested':
+      return requestPromotion(fleet, event);
+    case 'rollback-requested':
+      return requestRollback(fleet, event);
+    case 'scale-requested':
+      return requestScale(fleet, event);
     case 'release-resolved':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
-        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: event.policy } }]
+        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy) } }]
         : [fleet];
     case 'release-rejected':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
@@ -76,6 +107,8 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return requestStop(fleet, event.by);
     case 'tick':
       return eachWorker(fleet, (worker) => stepWorker(worker, event, policyOf(fleet, worker)));
+    case 'worker-exited':
+      return workerExited(fleet, event);
     default:
       return eachWorker(fleet, (worker) => (worker.id === event.worker ? stepWorker(worker, event, policyOf(fleet, worker)) : [worker]));
   }
@@ -88,6 +121,41 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
   }
   if (fleet.reload.phase === 'idle') return startReload(fleet, [request], now);
   return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
+}
+
+function requestPromotion(fleet: Fleet, { request, by, now }: Asked): FleetStep {
+  const { reload } = fleet;
+  if (reload.phase !== 'holding') return refuse(fleet, request, by, fleet.phase === 'running' ? 'no-canary' : 'stopping');
+  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by, now);
+}
+
+/** Whoever waits for a reload is answered as well: code that is not wanted must not come in by the queue. */
+function requestRollback(fleet: Fleet, { request, by, now }: Asked): FleetStep {
+  const { reload, queued, previous, lastOutcome } = fleet;
+  if (fleet.phase !== 'running') return refuse(fleet, request, by, 'stopping');
+  if (fleet.generation > 0 && isUncommitted(reload)) {
+    const requests = [...reload.requests, ...queued, { id: request, by }];
+    return rollBack({ ...fleet, queued: [] }, { ...reload, requests }, { reason: 'asked', by }, null, now);
+  }
+  if (reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
+  if (previous === 0) return refuse(fleet, request, by, 'nothing-to-roll-back');
+  return requestReload(fleet, { id: request, by, from: previous }, now);
+}
+
+function refuse(fleet: Fleet, request: number, by: string, reason: Refusal): FleetStep {
+  return [fleet, report({ type: 'request-refused', request, by, reason })];
+}
+
+/** A worker that ended by itself may have completed what it is for. */
+function workerExited(fleet: Fleet, event: FleetEvent & { type: 'worker-exited' }): FleetStep {
+  const worker = fleet.workers.find(({ id }) => id === event.worker);
+  const isFirst = fleet.generation === 0 && 'policy' in fleet.reload;
+  const counts = worker !== undefined && endsByItself(worker) && (isFirst || worker.generation === fleet.generation);
+  const step = (other: Worker) => (other.id === event.worker ? stepWorker(other, event, policyOf(fleet, other)) : ([other] as const));
+  if (!counts || fleet.phase !== 'running' || !completes(event.exit, policyOf(fleet, worker).restart)) return eachWorker(fleet, step);
+  const told = report({ type: 'worker-completed', worker: worker.id, generation: worker.generation, exit: event.exit });
+  const ended = fleet.workers.map((other) => (other === worker ? complete(worker, event.exit, event.moved) : other));
+  return [{ ...fleet, workers: ended, completed: [...fleet.completed, event.exit] }, told];
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {
@@ -113,7 +181,8 @@ function stopRule(fleet: Fleet, now: number): FleetStep {
 function countLosses(before: Fleet, [after, ...effects]: FleetStep, event: FleetEvent): FleetStep {
   const wanted = placesTaken(after).map(({ id }) => id);
   const lost = placesTaken(before).filter(({ id }) => !wanted.includes(id));
-  if (lost.length === 0 || after.phase !== 'running') return [after, ...effects];
+  const hasCompleted = after.completed.length > before.completed.length;
+  if (lost.length === 0 || hasCompleted || after.phase !== 'running') return [after, ...effects];
   const { now } = event;
   const chance = event.type === 'worker-exited' ? event.chance : 0.5;
   const { generation, policy } = after;
@@ -151,25 +220,6 @@ function closeRule(fleet: Fleet): FleetStep {
   return fleet.phase !== 'stopping' || fleet.isClosed || mayAccept ? [fleet] : [{ ...fleet, isClosed: true }, { type: 'close-listeners' }];
 }
 
-/** The committed generation has as many workers as wanted, and each that is ready may accept. */
-function wantedRule(fleet: Fleet, now: number): FleetStep {
-  const missing = missingWorkers(fleet);
-  if (missing === 0 || now < fleet.backoff.nextStartAt) return admitAll(fleet, fleet.generation, now);
-  const [spawned, ...effects] = spawnWorkers({ ...fleet, restarts: fleet.restarts + missing }, fleet.generation, missing, now);
-  const [admitted, ...more] = admitAll(spawned, fleet.generation, now);
-  return [admitted, ...effects, ...more];
-}
-
-function missingWorkers(fleet: Fleet): number {
-  if (fleet.phase !== 'running' || fleet.generation === 0) return 0;
-  return Math.max(0, fleet.policy.workers - placesTaken(fleet).length);
-}
-
-/** Workers of the serving generation that serve, or are on their way to. */
-function placesTaken(fleet: Fleet): Worker[] {
-  return fleet.workers.filter((worker) => worker.generation === fleet.generation && isWanted(worker));
-}
-
 /** Too many generations draining: the oldest is cut. */
 function capRule(fleet: Fleet, now: number): FleetStep {
   const open = fleet.workers.filter(
@@ -195,7 +245,7 @@ function endRule(fleet: Fleet): FleetStep {
   if (fleet.phase !== 'stopping' || fleet.workers.length > 0) return [fleet];
   return [
     { ...fleet, phase: 'ended' },
-    { type: 'exit', failure: fleet.failure, forced: fleet.isForced },
+    { type: 'exit', failure: fleet.failure, forced: fleet.isForced, completed: verdictOf(fleet.completed) },
   ];
 }
 

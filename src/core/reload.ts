@@ -2,37 +2,51 @@
  * One reload's life, from the request until the old generation has withdrawn and handed over. PURE.
  *
  *   resolving ─→ starting ─all ready→ admitting ─all serve→ proving ─time→ (commit) retiring ─old settled→ over
- *       └────────────┴──────────────────┴─────────────────────┴── failure → (roll back) over
+ *       │           │ ↑                 │ └canary serves→ holding   │
+ *       │           │ └───── promoted ──┼───────────────────┤       │
+ *       └───────────┴───────────────────┴───────────────────┴───────┴── failure, or asked to → (roll back) over
  *
  * `judge` looks at the reload and its workers as they are and says what may happen next; it is asked after every event.
  */
-import type { Failure, Policy } from './event.ts';
+import type { Canary, Failure, Policy } from './event.ts';
 import type { Worker } from './worker.ts';
 
 /** Who asked for a reload. */
 export interface Request {
   readonly id: number;
   readonly by: string;
+  readonly canary?: Canary;
+  /** The generation that is to come back. */
+  readonly from?: number;
 }
 
 interface Common {
   readonly generation: number;
   readonly startedAt: number;
   readonly requests: readonly Request[];
+  /** Workers that serve beside the old ones before the rest is started; null: none do, or they have been promoted. */
+  readonly canary: Canary | null;
 }
 
 export type Resolving = Common & { readonly phase: 'resolving' };
 export type Starting = Common & { readonly phase: 'starting'; readonly policy: Policy };
 export type Admitting = Common & { readonly phase: 'admitting'; readonly policy: Policy };
+export type Holding = Common & { readonly phase: 'holding'; readonly policy: Policy; readonly deadline: number };
 export type Proving = Common & { readonly phase: 'proving'; readonly policy: Policy; readonly deadline: number };
 export type Retiring = Common & { readonly phase: 'retiring'; readonly previous: number };
-export type Reload = { readonly phase: 'idle' } | Resolving | Starting | Admitting | Proving | Retiring;
+export type Reload = { readonly phase: 'idle' } | Resolving | Starting | Admitting | Holding | Proving | Retiring;
+/** The old generation goes on as long as one of these does. */
+export type Uncommitted = Resolving | Starting | Admitting | Holding | Proving;
 
 /** What may happen next with a reload. */
 export type Verdict =
   | { readonly next: 'wait' }
   | { readonly next: 'spawn'; readonly count: number }
   | { readonly next: 'admit' }
+  | { readonly next: 'hold'; readonly holdMs: number | null }
+  | { readonly next: 'promote' }
+  /** More are wanted than there are. */
+  | { readonly next: 'more' }
   | { readonly next: 'prove' }
   | { readonly next: 'commit' }
   | { readonly next: 'finish' }
@@ -48,6 +62,7 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
       return wait;
     case 'starting':
     case 'admitting':
+    case 'holding':
     case 'proving': {
       const own = workers.filter((worker) => worker.generation === reload.generation);
       return failed(own) ?? whileUncommitted(reload, own, now);
@@ -60,17 +75,24 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
   }
 }
 
-function whileUncommitted(reload: Starting | Admitting | Proving, own: readonly Worker[], now: number): Verdict {
+function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number): Verdict {
+  const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers);
   switch (reload.phase) {
     case 'starting': {
       const starting = own.filter((worker) => worker.phase === 'starting').length;
-      const count = Math.min(reload.policy.workers - own.length, reload.policy.surge - starting);
+      const count = Math.min(wanted - own.length, reload.policy.surge - starting);
       if (count > 0) return { next: 'spawn', count };
-      return own.length >= reload.policy.workers && starting === 0 ? { next: 'admit' } : wait;
+      return own.length >= wanted && starting === 0 ? { next: 'admit' } : wait;
     }
-    case 'admitting':
-      return own.every((worker) => worker.phase === 'serving') ? { next: 'prove' } : wait;
+    case 'admitting': {
+      if (!own.every((worker) => worker.phase === 'serving')) return wait;
+      if (own.length < wanted) return { next: 'more' };
+      return reload.canary === null ? { next: 'prove' } : { next: 'hold', holdMs: reload.canary.holdMs };
+    }
+    case 'holding':
+      return now >= reload.deadline ? { next: 'promote' } : wait;
     case 'proving':
+      if (own.length < wanted) return { next: 'more' };
       return now >= reload.deadline ? { next: 'commit' } : wait;
   }
 }
@@ -80,6 +102,9 @@ function failed(own: readonly Worker[]): Verdict | undefined {
     if (worker.phase === 'crashed' || worker.phase === 'unfit') return { next: 'roll-back', failure: worker.failure, worker: worker.id };
     if (worker.phase === 'stopped') return { next: 'roll-back', failure: worker.exit, worker: worker.id };
     if (worker.phase === 'draining') return { next: 'roll-back', failure: { reason: 'withdrew' }, worker: worker.id };
+    // new code has to be faultless: one failed check is enough
+    const sign = worker.phase === 'serving' ? (worker.ailment ?? worker.checkFailure) : null;
+    if (sign) return { next: 'roll-back', failure: sign, worker: worker.id };
   }
   return undefined;
 }

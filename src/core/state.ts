@@ -2,14 +2,14 @@
 import { addAccounts, nothing } from './account.ts';
 import type { Backoff } from './backoff.ts';
 import type { Effect, Outcome, Report } from './effect.ts';
-import type { ConnectionAccount, Failure, Policy } from './event.ts';
-import type { Reload, Request } from './reload.ts';
+import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
+import type { Reload, Request, Uncommitted } from './reload.ts';
 import { admit, spawn, type Worker, type WorkerStep } from './worker.ts';
 
 /** Everything the master decides by. */
 export interface Fleet {
   readonly phase: 'running' | 'stopping' | 'ended';
-  /** Why the first start failed; it is the reason of the end. */
+  /** Why the first start failed, or the fleet gave up; it is the reason of the end. */
   readonly failure: Failure | null;
   readonly isStopRequested: boolean;
   readonly isForced: boolean;
@@ -18,6 +18,8 @@ export interface Fleet {
   readonly policy: Policy;
   /** The committed generation; 0: none yet. */
   readonly generation: number;
+  /** The one before it; 0: there was none. */
+  readonly previous: number;
   readonly nextGeneration: number;
   readonly nextWorker: number;
   readonly workers: readonly Worker[];
@@ -25,8 +27,14 @@ export interface Fleet {
   /** Requests that came while a reload was on; together they make one more. */
   readonly queued: readonly Request[];
   readonly backoff: Backoff;
-  /** Workers started in place of crashed ones, ever. */
+  /** Workers started in place of others that crashed or were replaced, ever. */
   readonly restarts: number;
+  /** How workers of the committed generation ended that are not to be started again. */
+  readonly completed: readonly Exit[];
+  /** Somebody has asked for another number of workers than is configured. */
+  readonly scale: { readonly workers: number; readonly configured: number } | null;
+  /** Those who wait until it is so; null: it is. */
+  readonly scaling: readonly number[] | null;
   /** By generation, of its workers that have ended while others of it have not. */
   readonly accounts: Readonly<Record<number, ConnectionAccount>>;
   readonly lastOutcome: (Outcome & { readonly endedAt: number }) | null;
@@ -58,6 +66,11 @@ export function eachWorker(fleet: Fleet, change: (worker: Worker) => WorkerStep)
 /** A new generation lives by its own numbers from its first worker on. */
 export function policyOf(fleet: Fleet, { generation }: { readonly generation: number }): Policy {
   return 'policy' in fleet.reload && fleet.reload.generation === generation ? fleet.reload.policy : fleet.policy;
+}
+
+/** The old generation has not been told anything. */
+export function isUncommitted(reload: Reload): reload is Uncommitted {
+  return reload.phase !== 'idle' && reload.phase !== 'retiring';
 }
 
 /** What has become of the connections of a generation so far. */

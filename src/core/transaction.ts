@@ -6,18 +6,20 @@ import { nothing } from './account.ts';
 import { calm } from './backoff.ts';
 import type { Outcome } from './effect.ts';
 import type { Failure } from './event.ts';
-import { judge, type Proving, type Request, type Resolving, type Starting } from './reload.ts';
+import { type Holding, judge, type Proving, type Request, type Starting, type Uncommitted } from './reload.ts';
 import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { drain } from './worker.ts';
 
 /** Begins a reload; its release is resolved first. */
 export function startReload(fleet: Fleet, requests: readonly Request[], now: number): FleetStep {
   const generation = fleet.nextGeneration;
-  const reload: Resolving = { phase: 'resolving', generation, startedAt: now, requests };
+  const last = requests.at(-1);
+  const canary = fleet.generation === 0 ? null : (last?.canary ?? null);
+  const reload: Uncommitted = { phase: 'resolving', generation, startedAt: now, requests, canary };
   return [
     { ...fleet, reload, nextGeneration: generation + 1 },
     report({ type: 'reload-started', generation, requests: requests.map(({ id }) => id), by: requests.map(({ by }) => by) }),
-    { type: 'resolve', generation },
+    { type: 'resolve', generation, from: last?.from ?? null },
   ];
 }
 
@@ -33,6 +35,12 @@ export function reloadRule(fleet: Fleet, now: number): FleetStep {
       return spawnWorkers(fleet, (reload as Starting).generation, verdict.count, now);
     case 'admit':
       return admitAll({ ...fleet, reload: { ...(reload as Starting), phase: 'admitting' } }, (reload as Starting).generation, now);
+    case 'hold':
+      return hold(fleet, reload as Starting, verdict.holdMs, now);
+    case 'promote':
+      return promote(fleet, reload as Holding, 'its hold is over', now);
+    case 'more':
+      return reloadRule({ ...fleet, reload: { ...(reload as Starting), phase: 'starting' } }, now);
     case 'prove':
       return prove(fleet, reload as Starting, now);
     case 'commit':
@@ -42,6 +50,20 @@ export function reloadRule(fleet: Fleet, now: number): FleetStep {
     case 'roll-back':
       return rollBack(fleet, reload as Starting, verdict.failure, verdict.worker, now);
   }
+}
+
+/** The canary serves; nothing else happens until its time is over, or somebody says so. */
+function hold(fleet: Fleet, reload: Starting, holdMs: number | null, now: number): FleetStep {
+  const { generation, requests } = reload;
+  const workers = fleet.workers.filter((worker) => worker.generation === generation).length;
+  const holding: Holding = { ...reload, phase: 'holding', deadline: holdMs === null ? Number.POSITIVE_INFINITY : now + holdMs };
+  return [{ ...fleet, reload: holding }, report({ type: 'reload-holding', generation, requests: requests.map(({ id }) => id), workers, holdMs })];
+}
+
+/** Ends the hold of a canary: the rest of its generation is started. */
+export function promote(fleet: Fleet, reload: Holding, by: string, now: number): FleetStep {
+  const [next, ...effects] = reloadRule({ ...fleet, reload: { ...reload, phase: 'starting', canary: null } }, now);
+  return [next, report({ type: 'reload-promoted', generation: reload.generation, by }), ...effects];
 }
 
 function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
@@ -57,7 +79,8 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const { generation, startedAt, requests, policy } = reload;
   const previous = fleet.generation;
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
-  const committed: Fleet = { ...fleet, generation, policy, backoff: calm, accounts, reload: { phase: 'retiring', generation, startedAt, requests, previous } };
+  const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
+  const committed: Fleet = { ...fleet, generation, previous, policy, backoff: calm, accounts, completed: [], reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   const [next, ...effects] = reloadRule(draining, now);
@@ -81,7 +104,7 @@ function finish(fleet: Fleet, now: number): FleetStep {
 }
 
 /** The new workers are stopped; the old ones were never told anything. A first start that fails ends the master. */
-export function rollBack(fleet: Fleet, reload: Resolving | Starting, failure: Failure, worker: number | null, now: number): FleetStep {
+export function rollBack(fleet: Fleet, reload: Uncommitted, failure: Failure, worker: number | null, now: number): FleetStep {
   const { generation, startedAt, requests } = reload;
   const outcome: Outcome = { ...rolledBack(fleet, failure, worker), generation, requests: requests.map(({ id }) => id), durationMs: now - startedAt };
   const idle: Fleet = { ...fleet, reload: { phase: 'idle' }, lastOutcome: { ...outcome, endedAt: now } };
@@ -109,7 +132,8 @@ export function abandonReloads(fleet: Fleet, now: number): FleetStep {
   const waiting = queued.map(({ id }) => id);
   const requests = reload.phase === 'idle' || reload.phase === 'retiring' ? waiting : [...reload.requests.map(({ id }) => id), ...waiting];
   const [generation, startedAt] = reload.phase === 'idle' ? [fleet.generation, now] : [reload.generation, reload.startedAt];
-  const outcome: Outcome = { ...rolledBack(fleet, fleet.failure ?? { reason: 'stopping' }, null), generation, requests, durationMs: now - startedAt };
+  const reason = fleet.completed.length > 0 ? 'completed' : 'stopping';
+  const outcome: Outcome = { ...rolledBack(fleet, fleet.failure ?? { reason }, null), generation, requests, durationMs: now - startedAt };
   const told = report({ type: 'reload-finished', ...outcome });
   if (reload.phase !== 'retiring') return [{ ...idle, lastOutcome: { ...outcome, endedAt: now } }, told];
   const [finished, ...effects] = finish(fleet, now);

@@ -8,7 +8,7 @@
  */
 import { nothing } from './account.ts';
 import type { Effect, Report } from './effect.ts';
-import type { ConnectionAccount, ConnectionCounts, Exit, Failure, Policy, WorkerEvent } from './event.ts';
+import type { Ailment, CheckFailure, ConnectionAccount, ConnectionCounts, Exit, Failure, Policy, WorkerEvent } from './event.ts';
 
 interface Identity {
   readonly id: number;
@@ -19,10 +19,23 @@ interface Identity {
 export type Starting = Identity & { readonly phase: 'starting'; readonly listening: boolean; readonly deadline: number };
 export type Ready = Identity & { readonly phase: 'ready' };
 export type Admitted = Identity & { readonly phase: 'admitted'; readonly deadline: number };
-export type Serving = Identity & { readonly phase: 'serving'; readonly since: number };
+export type Serving = Identity & {
+  readonly phase: 'serving';
+  readonly since: number;
+  /** Why it is to be replaced; once set it stays. */
+  readonly ailment: Ailment | null;
+  /** Failed health checks in a row. */
+  readonly strikes: number;
+  /** The last of them. */
+  readonly checkFailure: CheckFailure | null;
+  /** 0: not measured yet. */
+  readonly rssBytes: number;
+};
 export type Draining = Identity & {
   readonly phase: 'draining';
   readonly since: number;
+  /** Nobody told it to. */
+  readonly byItself: boolean;
   readonly withdrew: boolean;
   /** Connections left when all that could move at once had moved; null: it has not come so far. */
   readonly open: number | null;
@@ -62,7 +75,7 @@ export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy):
     case 'admitted':
       return whileAdmitted(worker, event, policy);
     case 'serving':
-      return hasWithdrawn(event) ? withdrawn(worker, event, policy) : [worker];
+      return whileServing(worker, event, policy);
     case 'draining':
       return whileDraining(worker, event, policy);
     case 'unfit':
@@ -81,14 +94,15 @@ export function admit(worker: Ready, now: number, policy: Policy): WorkerStep {
   ];
 }
 
-/** Tells a worker to drain. One that has nothing to drain gets no longer than the kill timeout for it. */
+/** Tells a worker to drain. One that has nothing to drain, or does not hear it, gets no longer than the kill timeout for it. */
 export function drain(worker: Worker, now: number, policy: Policy): WorkerStep {
   if (worker.phase === 'draining' || worker.phase === 'unfit' || isGone(worker)) return [worker];
-  const idle = worker.phase === 'starting' && !worker.listening;
-  const timeoutMs = idle ? policy.killTimeoutMs : policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
+  const isIdle = worker.phase === 'starting' && !worker.listening;
+  const isBlocked = worker.phase === 'serving' && worker.ailment?.reason === 'blocked';
+  const timeoutMs = isIdle || isBlocked ? policy.killTimeoutMs : policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
   const { idleGraceMs, drainTimeoutMs, killTimeoutMs } = policy;
   return [
-    { ...newlyDraining(worker, now), withdrew: false, deadline: now + timeoutMs },
+    { ...newlyDraining(worker, now, false), withdrew: false, deadline: now + timeoutMs },
     report(worker, { type: 'worker-draining', byItself: false }),
     { type: 'drain', worker: worker.id, times: { idleGraceMs, drainTimeoutMs, killTimeoutMs } },
   ];
@@ -104,6 +118,17 @@ export function isGone(worker: Worker): worker is Stopped | Crashed {
   return worker.phase === 'stopped' || worker.phase === 'crashed';
 }
 
+/** A worker that was not told to end has ended as it was meant to. */
+export function complete(worker: Worker, exit: Exit, moved: ConnectionCounts): Stopped {
+  const account = worker.phase === 'draining' ? worker.account : nothing;
+  return { ...identity(worker), phase: 'stopped', exit, account: { ...account, moved } };
+}
+
+/** Gives a worker a reason to be replaced, unless it has one. */
+export function ail(worker: Serving, ailment: Ailment): WorkerStep {
+  return worker.ailment === null ? [{ ...worker, ailment }, report(worker, { type: 'worker-ailing', ailment })] : [worker];
+}
+
 /** Serves, or is on its way to. */
 export function isWanted(worker: Worker): worker is Starting | Ready | Admitted | Serving {
   return worker.phase === 'starting' || worker.phase === 'ready' || worker.phase === 'admitted' || worker.phase === 'serving';
@@ -114,12 +139,14 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
     case 'worker-listening':
       return [{ ...worker, listening: true }];
     case 'worker-ready':
-      return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: event.now - worker.spawnedAt })];
+      return becomeReady(worker, event.now);
     case 'worker-withdrew':
     case 'worker-disconnected':
       return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
+      // a job need not listen: living for so long is as ready as it gets
+      if (policy.restart !== 'always' && !worker.listening) return becomeReady(worker, event.now);
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: worker.listening }, event.now, policy);
     }
     default:
@@ -127,10 +154,17 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
   }
 }
 
+function becomeReady(worker: Starting, now: number): WorkerStep {
+  return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: now - worker.spawnedAt })];
+}
+
 function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
     case 'worker-admitted':
-      return [{ ...identity(worker), phase: 'serving', since: event.now }, report(worker, { type: 'worker-serving' })];
+      return [
+        { ...identity(worker), phase: 'serving', since: event.now, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 },
+        report(worker, { type: 'worker-serving' }),
+      ];
     case 'worker-admit-failed':
       return unfit(worker, { reason: 'admit-failed', error: event.error }, event.now, policy);
     case 'worker-withdrew':
@@ -139,6 +173,30 @@ function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Poli
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: true }, event.now, policy);
+    }
+    default:
+      return [worker];
+  }
+}
+
+function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
+  switch (event.type) {
+    case 'worker-withdrew':
+    case 'worker-disconnected':
+      return withdrawn(worker, event, policy);
+    case 'worker-measured':
+      return [{ ...worker, rssBytes: event.rssBytes }];
+    case 'worker-blocked':
+      return ail(worker, { reason: 'blocked', timeoutMs: event.timeoutMs });
+    case 'worker-checked': {
+      const { failure } = event;
+      if (failure === null) return [{ ...worker, strikes: 0, checkFailure: null }];
+      const strikes = worker.strikes + 1;
+      const told = report(worker, { type: 'worker-check-failed', failure, strikes });
+      const judged: Serving = { ...worker, strikes, checkFailure: failure };
+      if (strikes < policy.healthFailures) return [judged, told];
+      const [ailing, ...more] = ail(judged, failure);
+      return [ailing, told, ...more];
     }
     default:
       return [worker];
@@ -178,11 +236,11 @@ function hasWithdrawn(event: WorkerEvent | Tick): event is Withdrawal {
 function withdrawn(worker: Starting | Ready | Admitted | Serving, { type, now }: Withdrawal, policy: Policy): WorkerStep {
   const deadline = now + policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
   const open = type === 'worker-disconnected' ? 0 : null;
-  return [{ ...newlyDraining(worker, now), withdrew: true, open, deadline }, report(worker, { type: 'worker-draining', byItself: true })];
+  return [{ ...newlyDraining(worker, now, true), withdrew: true, open, deadline }, report(worker, { type: 'worker-draining', byItself: true })];
 }
 
-function newlyDraining(worker: Starting | Ready | Admitted | Serving, now: number): Omit<Draining, 'withdrew' | 'deadline'> {
-  return { ...identity(worker), phase: 'draining', since: now, open: null, drained: false, account: nothing, next: 'SIGTERM' };
+function newlyDraining(worker: Starting | Ready | Admitted | Serving, now: number, byItself: boolean): Omit<Draining, 'withdrew' | 'deadline'> {
+  return { ...identity(worker), phase: 'draining', since: now, byItself, open: null, drained: false, account: nothing, next: 'SIGTERM' };
 }
 
 function unfit(worker: Starting | Admitted, failure: Failure, now: number, policy: Policy): WorkerStep {

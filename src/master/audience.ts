@@ -1,6 +1,6 @@
 /** Those who asked for something over the control socket and hear what comes of it. */
 import type { Report } from '../core/effect.ts';
-import type { ControlLine } from '../protocol/control.ts';
+import type { ControlLine, OutcomeError } from '../protocol/control.ts';
 import type { Line } from './wording.ts';
 
 type Tell = (line: ControlLine) => void;
@@ -15,12 +15,13 @@ export class Audience {
     for (const listener of [...this.#listeners]) listener(report, line);
   }
 
-  /** Tells what happens until the reload that answers this request is over. @returns ends that */
-  awaitReload(request: number, tell: Tell): () => void {
+  /** Tells what happens until this request is answered. @returns ends that */
+  awaitAnswer(request: number, tell: Tell): () => void {
     const listener = (report: Report, line: Line) => {
       tell(toEvent(report, line));
-      if (report.type !== 'reload-finished' || !report.requests.includes(request)) return;
-      tell({ type: 'outcome', isCommitted: report.outcome === 'committed', generation: report.generation, text: textOf(line) });
+      const answer = answerOf(report, request);
+      if (answer === undefined) return;
+      tell({ type: 'outcome', isDone: answer.error === null, ...answer, text: textOf(line) });
       this.#listeners.delete(listener);
     };
     this.#listeners.add(listener);
@@ -38,6 +39,25 @@ export class Audience {
   /** The master ends. */
   tellStopped(exitCode: number): void {
     for (const tell of this.#awaitingStop) tell({ type: 'stopped', exitCode });
+  }
+}
+
+/** What a report means to who asked; undefined: it is no answer. */
+function answerOf(report: Report, request: number): { readonly error: OutcomeError | null; readonly generation: number } | undefined {
+  switch (report.type) {
+    case 'request-refused':
+      return report.request === request ? { error: 'refused', generation: 0 } : undefined;
+    case 'scale-finished':
+      return report.requests.includes(request) ? { error: report.failure === null ? null : 'scale-failed', generation: 0 } : undefined;
+    case 'reload-holding': // without an end, nobody waits for it
+      return report.holdMs === null && report.requests.includes(request) ? { error: null, generation: report.generation } : undefined;
+    case 'reload-finished': {
+      if (!report.requests.includes(request)) return undefined;
+      const isRolledBackByHim = report.outcome === 'rolled-back' && report.failure.reason === 'asked' && report.requests.at(-1) === request;
+      return { error: report.outcome === 'committed' || isRolledBackByHim ? null : 'reload-failed', generation: report.generation };
+    }
+    default:
+      return undefined;
   }
 }
 

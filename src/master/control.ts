@@ -1,15 +1,25 @@
 /** The control socket: what the command line, and `curl --unix-socket`, can ask of a running master. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ControlLine, Status } from '../protocol/control.ts';
+import { toWish, type Wish } from './wish.ts';
 
 /** What the control socket gives access to. */
 export interface Control {
   status(): Promise<Status>;
-  /** Asks for a reload; `tell` hears of everything that happens until, as the last line, its outcome. @returns stops telling */
-  reload(tell: (line: ControlLine) => void): () => void;
+  /** Asks for something; `tell` hears of everything that happens until, as the last line, its outcome. @returns stops telling */
+  ask(wish: Wish, tell: (line: ControlLine) => void): () => void;
   /** Asks for a stop; `tell` hears of everything until, as the last line, the end. @returns stops telling */
   stop(tell: (line: ControlLine) => void): () => void;
 }
+
+const paths: Readonly<Record<string, string>> = {
+  '/status': 'GET',
+  '/reload': 'POST',
+  '/promote': 'POST',
+  '/rollback': 'POST',
+  '/scale': 'POST',
+  '/stop': 'POST',
+};
 
 /** Answers requests from now on. */
 export function serveControl(server: Server, control: Control): void {
@@ -18,19 +28,20 @@ export function serveControl(server: Server, control: Control): void {
 
 async function answer(control: Control, request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
-  const [pathname = ''] = (request.url ?? '').split('?');
-  const allowed: Record<string, string> = { '/status': 'GET', '/reload': 'POST', '/stop': 'POST' };
-  const method = allowed[pathname];
-  if (method === undefined) return fail(response, 404, `no such path: ${pathname}; there are ${Object.keys(allowed).join(', ')}`);
+  const [pathname = '', query] = (request.url ?? '').split('?');
+  const method = paths[pathname];
+  if (method === undefined) return fail(response, 404, `no such path: ${pathname}; there are ${Object.keys(paths).join(', ')}`);
   if (request.method !== method) return fail(response.setHeader('Allow', method), 405, `${pathname} takes ${method}`);
   if (pathname === '/status') return sendJson(response, 200, await control.status());
+  const wish = pathname === '/stop' ? null : toWish(pathname, new URLSearchParams(query));
+  if (wish !== null && 'mistake' in wish) return fail(response, 400, wish.mistake);
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
   response.flushHeaders();
   const tell = (line: ControlLine) => {
     response.write(`${JSON.stringify(line)}\n`);
     if (line.type !== 'event') response.end();
   };
-  const silence = pathname === '/reload' ? control.reload(tell) : control.stop(tell);
+  const silence = wish === null ? control.stop(tell) : control.ask(wish, tell);
   response.on('close', silence);
   response.on('error', silence); // EPIPE: whoever asked is gone
 }

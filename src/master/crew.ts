@@ -14,7 +14,10 @@ import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
 
-const COUNT_TIMEOUT_MS = 500;
+const EXAMINE_TIMEOUT_MS = 500;
+
+/** What a worker says of itself. */
+export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
 
 /** What the crew needs of its master. */
 export interface CrewHost {
@@ -26,6 +29,8 @@ export interface CrewHost {
   /** Files that workers are to remove should the master vanish. */
   files(): readonly OwnedFile[];
   note(worker: number, text: string): void;
+  /** A worker has said how it is. */
+  onVitals(worker: number, rssBytes: number): void;
 }
 
 /** All that a spawn needs besides the worker's number. */
@@ -40,8 +45,8 @@ export interface Order {
 export class Crew {
   readonly #host: CrewHost;
   readonly #processes = new Map<number, WorkerProcess>();
-  readonly #counts = new Map<number, (count: number) => void>();
-  #lastCount = 0;
+  readonly #examined = new Map<number, (answer: Answer) => void>();
+  #lastExamined = 0;
 
   constructor(host: CrewHost) {
     this.#host = host;
@@ -88,18 +93,23 @@ export class Crew {
     return this.#processes.get(worker)?.pid;
   }
 
-  /** Open connections of a worker; null if it does not answer in time. */
-  async countConnections(worker: number): Promise<number | null> {
-    const id = ++this.#lastCount;
+  /** Asks a worker how it is, without waiting: the answer is told to the host. */
+  ping(worker: number): void {
+    this.send(worker, { type: 'examine', id: 0 });
+  }
+
+  /** How a worker is; null if it does not answer in time. */
+  async examine(worker: number): Promise<Answer | null> {
+    const id = ++this.#lastExamined;
     let timer: NodeJS.Timeout | undefined;
-    const count = new Promise<number | null>((resolve) => {
-      this.#counts.set(id, resolve);
-      timer = setTimeout(() => resolve(null), COUNT_TIMEOUT_MS);
+    const answer = new Promise<Answer | null>((resolve) => {
+      this.#examined.set(id, resolve);
+      timer = setTimeout(() => resolve(null), EXAMINE_TIMEOUT_MS);
     });
-    this.send(worker, { type: 'count-connections', id });
-    const result = await count;
+    this.send(worker, { type: 'examine', id });
+    const result = await answer;
     clearTimeout(timer);
-    this.#counts.delete(id);
+    this.#examined.delete(id);
     return result;
   }
 
@@ -126,8 +136,9 @@ export class Crew {
         return router.onAdopted(worker, message);
       case 'refused':
         return router.onRefused(worker, message);
-      case 'connections':
-        return this.#counts.get(message.id)?.(message.count);
+      case 'vitals':
+        this.#examined.get(message.id)?.(message);
+        return this.#host.onVitals(worker, message.rssBytes);
       case 'notice':
         return note(worker, message.text);
       case 'failed':

@@ -1,6 +1,7 @@
 /** The part of the configuration that the core decides by. */
 import type { Config } from '../config/config.ts';
 import type { Policy } from '../core/event.ts';
+import type { VitalSettings } from './vitals.ts';
 
 export function policyOf(config: Config): Policy {
   return {
@@ -16,5 +17,20 @@ export function policyOf(config: Config): Policy {
     backoffMaxMs: config.backoffMax,
     restartLimit: config.restartLimit,
     restartWindowMs: config.restartWindow,
+    giveUpAfterMs: config.giveUpAfter ?? null,
+    restart: config.restart,
+    healthFailures: config.healthFailures,
+    maxMemoryBytes: config.maxMemory ?? null,
+    maxAgeMs: config.maxAge ?? null,
+  };
+}
+
+/** What is looked at while a worker serves. One that waits for a debugger is not blocked. */
+export function vitalSettingsOf(config: Config | undefined): VitalSettings {
+  const isDebugged = config?.nodeArg.some((arg) => arg.startsWith('--inspect')) === true;
+  return {
+    heartbeatTimeoutMs: config === undefined || isDebugged ? 0 : config.heartbeatTimeout,
+    isMemoryLimited: config?.maxMemory !== undefined,
+    healthIntervalMs: null,
   };
 }

@@ -3,9 +3,9 @@
  * come while the rest of the master is still being loaded. What comes early is kept.
  */
 
-type Signal = 'SIGHUP' | 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2';
+type Signal = 'SIGHUP' | 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTTIN' | 'SIGTTOU';
 
-const signals: readonly Signal[] = ['SIGHUP', 'SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGUSR2'];
+const signals: readonly Signal[] = ['SIGHUP', 'SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'];
 const early: Signal[] = [];
 let handle: (signal: Signal) => void = (signal) => early.push(signal);
 const listener = (signal: NodeJS.Signals) => handle(signal as Signal);

@@ -5,7 +5,7 @@ import type { Fleet } from '../core/fleet.ts';
 import { accountOf } from '../core/state.ts';
 import type { Worker } from '../core/worker.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
-import { describeOutcome, type PidOf } from './wording.ts';
+import { describeFailure, describeOutcome, type PidOf } from './wording.ts';
 
 /** What the fleet does not know itself. */
 export interface Surroundings {
@@ -17,7 +17,7 @@ export interface Surroundings {
   readonly listeners: Status['listeners'];
   readonly pidOf: PidOf;
   movedOf(worker: number): ConnectionCounts;
-  countConnections(worker: number): Promise<number | null>;
+  examine(worker: number): Promise<{ readonly connections: number; readonly rssBytes: number } | null>;
 }
 
 /** Asks every worker how many connections it has; one that does not answer counts as unknown. */
@@ -40,7 +40,8 @@ export async function takeStatus(fleet: Fleet, around: Surroundings): Promise<St
     restarts: fleet.restarts,
     isCrashLooping: backoff.isLooping && !isOver(backoff, now, policy),
     nextRestartInMs: backoff.nextStartAt > now ? Math.round(backoff.nextStartAt - now) : null,
-    reload: { phase: fleet.reload.phase, generation: fleet.reload.phase === 'idle' ? null : fleet.reload.generation },
+    reload: reloadStatus(fleet, now),
+    previous: fleet.previous,
     lastReload: lastOutcome && {
       outcome: lastOutcome.outcome,
       generation: lastOutcome.generation,
@@ -52,6 +53,15 @@ export async function takeStatus(fleet: Fleet, around: Surroundings): Promise<St
   };
 }
 
+function reloadStatus({ reload }: Fleet, now: number): Status['reload'] {
+  const deadline = 'deadline' in reload ? reload.deadline : Number.POSITIVE_INFINITY;
+  return {
+    phase: reload.phase,
+    generation: reload.phase === 'idle' ? null : reload.generation,
+    deadlineInMs: deadline === Number.POSITIVE_INFINITY ? null : Math.max(0, Math.round(deadline - now)),
+  };
+}
+
 /** The core learns what has moved only at the end of a drain. */
 function accountNow(fleet: Fleet, generation: number, { movedOf }: Surroundings): ConnectionAccount {
   const workers = fleet.workers.map((worker) =>
@@ -60,14 +70,17 @@ function accountNow(fleet: Fleet, generation: number, { movedOf }: Surroundings)
   return accountOf({ ...fleet, workers }, generation);
 }
 
-async function workerStatus(worker: Worker, { now, pidOf, movedOf, countConnections }: Surroundings): Promise<WorkerStatus> {
+async function workerStatus(worker: Worker, { now, pidOf, movedOf, examine }: Surroundings): Promise<WorkerStatus> {
+  const answer = await examine(worker.id);
   return {
     id: worker.id,
     pid: pidOf(worker.id) ?? null,
     generation: worker.generation,
     phase: worker.phase,
     uptimeMs: Math.round(now - worker.spawnedAt),
-    connections: await countConnections(worker.id),
+    connections: answer?.connections ?? null,
+    rssBytes: answer?.rssBytes ?? null,
+    ailment: worker.phase === 'serving' && worker.ailment ? describeFailure(worker.ailment) : null,
     moved: Object.values(movedOf(worker.id)).reduce((sum, count) => sum + count, 0),
     deadlineInMs: 'deadline' in worker ? Math.max(0, Math.round(worker.deadline - now)) : null,
   };

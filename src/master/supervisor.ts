@@ -1,7 +1,8 @@
 /** The master: brings custody, crew, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect, Report } from '../core/effect.ts';
-import { exitCodes, GracefulError, toReport } from '../errors.ts';
+import { servingOf } from '../core/places.ts';
+import { GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
@@ -9,16 +10,19 @@ import { Audience } from './audience.ts';
 import { type Claim, claimName, releaseClaim } from './claim.ts';
 import { serveControl } from './control.ts';
 import { Crew } from './crew.ts';
-import { failureExitCode } from './exit-code.ts';
+import { exitCodeFor } from './exit-code.ts';
 import { Listeners } from './listeners.ts';
 import { type Log, openLog } from './log.ts';
 import { type Loop, startLoop } from './loop.ts';
 import { writePidFile } from './pid-file.ts';
-import { policyOf } from './policy.ts';
-import { isStillThere, type Origin, resolveLaunch } from './release.ts';
+import { policyOf, vitalSettingsOf } from './policy.ts';
+import type { Origin } from './release.ts';
+import { Releases } from './releases.ts';
 import { Router } from './router.ts';
 import { onFault, onSignal } from './signals.ts';
 import { takeStatus } from './status.ts';
+import { Vitals } from './vitals.ts';
+import type { Wish } from './wish.ts';
 import { describeReport } from './wording.ts';
 
 /** What the command line hands over. */
@@ -29,12 +33,6 @@ export interface SupervisorOptions {
   readonly origin: Origin;
   /** Reads the configuration anew, for a reload. */
   loadConfig(): Promise<Config>;
-}
-
-/** A generation: what it was configured by and started from. */
-interface Release {
-  readonly config: Config;
-  readonly launch: Awaited<ReturnType<typeof resolveLaunch>>;
 }
 
 /** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
@@ -64,7 +62,8 @@ class Supervisor {
   readonly #loop: Loop;
   readonly #router: Router;
   readonly #crew: Crew;
-  readonly #releases = new Map<number, Release>();
+  readonly #releases: Releases;
+  readonly #vitals: Vitals;
   readonly #audience = new Audience();
   readonly #startedAt = performance.now();
   #pidFile: OwnedFile | null = null;
@@ -76,6 +75,12 @@ class Supervisor {
     this.#log = log;
     this.#claim = claim;
     this.#listeners = listeners;
+    this.#releases = new Releases({ config: options.config, origin: options.origin, listeners, loadConfig: options.loadConfig });
+    this.#vitals = new Vitals({
+      ping: (worker) => this.#crew.ping(worker),
+      check: async () => null,
+      dispatch: (happening) => this.#loop.dispatch(happening),
+    });
     this.#router = new Router({
       send: (worker, message, handle) => this.#crew.send(worker, message, handle),
       successorsOf: (worker) => this.#successorsOf(worker),
@@ -84,7 +89,7 @@ class Supervisor {
     this.#loop = startLoop(
       policyOf(options.config),
       (effect) => this.#perform(effect),
-      () => this.#router.refresh(this.#workersIn('draining')),
+      () => this.#afterTurn(),
     );
     this.#crew = new Crew({
       listeners,
@@ -92,6 +97,7 @@ class Supervisor {
       folder: options.runtimeDir,
       dispatch: (happening) => this.#loop.dispatch(happening),
       files: () => this.#files(),
+      onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
       note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
     });
   }
@@ -102,11 +108,11 @@ class Supervisor {
     });
     serveControl(this.#claim.server, {
       status: () => this.#status(),
-      reload: (tell) => this.#reloadFor(tell),
+      ask: (wish, tell) => this.#askFor(wish, tell),
       stop: (tell) => this.#stopFor(tell),
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
-    this.#requestReload('start');
+    this.#ask({ type: 'reload-requested' }, 'start');
     onSignal((signal) => this.#onSignal(signal));
     onFault((error) => {
       const { message, stack = '' } = toReport(error);
@@ -120,8 +126,10 @@ class Supervisor {
   #onSignal(signal: string): void {
     switch (signal) {
       case 'SIGHUP':
-        this.#requestReload(signal);
-        return;
+        return this.#ask({ type: 'reload-requested' }, signal);
+      case 'SIGTTIN':
+      case 'SIGTTOU':
+        return this.#ask({ type: 'scale-requested', change: { by: signal === 'SIGTTIN' ? 1 : -1 } }, signal);
       case 'SIGTERM':
       case 'SIGINT':
         return this.#loop.dispatch({ type: 'stop-requested', by: signal });
@@ -133,15 +141,22 @@ class Supervisor {
     }
   }
 
-  #requestReload(by: string): void {
-    this.#loop.dispatch({ type: 'reload-requested', request: ++this.#lastRequest, by });
+  #ask(wish: Wish, by: string): void {
+    this.#loop.dispatch({ ...wish, request: ++this.#lastRequest, by });
+  }
+
+  #afterTurn(): void {
+    const { fleet } = this.#loop;
+    this.#router.refresh(this.#workersIn('draining'));
+    const serving = fleet.phase === 'running' ? fleet.workers.filter(({ phase }) => phase === 'serving') : [];
+    this.#vitals.watch(new Map(serving.map(({ id, generation }) => [id, vitalSettingsOf(this.#releases.configOf(generation))])));
   }
 
   /** One case an effect. */
   #perform(effect: Effect): void {
     switch (effect.type) {
       case 'resolve':
-        return void this.#resolve(effect.generation);
+        return this.#resolve(effect.generation, effect.from);
       case 'spawn':
         return this.#spawn(effect.worker, effect.generation);
       case 'admit':
@@ -157,7 +172,7 @@ class Supervisor {
       case 'report':
         return this.#report(effect.report);
       case 'exit':
-        return this.#finish(effect.forced ? exitCodes.forced : effect.failure === null ? 0 : failureExitCode(effect.failure));
+        return this.#finish(exitCodeFor(effect));
     }
   }
 
@@ -167,31 +182,20 @@ class Supervisor {
   }
 
   /** A bad configuration or a missing file ends a reload here, before anything was touched. */
-  async #resolve(generation: number): Promise<void> {
-    const isFirst = generation === 1;
-    try {
-      const config = isFirst ? this.#options.config : await this.#options.loadConfig();
-      const launch = await resolveLaunch(config, this.#options.origin);
-      await this.#listeners.hold(config.listen, generation);
-      this.#releases.set(generation, { config, launch });
-      this.#loop.dispatch({ type: 'release-resolved', generation, policy: policyOf(config) });
-    } catch (error) {
-      this.#loop.dispatch({ type: 'release-rejected', generation, error: toReport(error) });
-    }
+  #resolve(generation: number, from: number | null): void {
+    this.#releases.resolve(generation, from).then(
+      (policy) => this.#loop.dispatch({ type: 'release-resolved', generation, policy }),
+      (error) => this.#loop.dispatch({ type: 'release-rejected', generation, error: toReport(error) }),
+    );
   }
 
   #spawn(worker: number, generation: number): void {
-    const release = this.#releases.get(generation) as Release;
-    const { config, launch } = release;
-    const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
-    const order = { waitReady: config.waitReady, times, backlog: config.backlog };
-    if (isStillThere(launch)) return this.#crew.spawn(worker, generation, { ...order, launch });
-    // the release that this generation was started from is gone: what its paths lead to now is the best there is
-    void resolveLaunch(config, this.#options.origin).then(
-      (current) => {
+    const order = this.#releases.order(generation);
+    if (!(order instanceof Promise)) return this.#crew.spawn(worker, generation, order);
+    order.then(
+      (late) => {
         // it may have been told to end meanwhile, when there was nobody to tell
-        if (this.#loop.fleet.workers.some(({ id, phase }) => id === worker && phase === 'starting'))
-          this.#crew.spawn(worker, generation, { ...order, launch: current });
+        if (this.#workersIn('starting').includes(worker)) this.#crew.spawn(worker, generation, late);
         else this.#neverStarted(worker, new Error('no longer wanted'));
       },
       (error) => this.#neverStarted(worker, error),
@@ -206,13 +210,12 @@ class Supervisor {
   /** Who can go on with the connections of a worker that drains: those that serve now, unless handing over is turned off. */
   #successorsOf(worker: number): number[] {
     const { phase, generation } = this.#loop.fleet;
-    if (phase !== 'running' || this.#releases.get(generation)?.config.handoff !== true) return [];
-    return this.#workersIn('serving', generation).filter((other) => other !== worker);
+    if (phase !== 'running' || this.#releases.configOf(generation)?.handoff !== true) return [];
+    return servingOf(this.#loop.fleet).flatMap(({ id, ailment }) => (id !== worker && ailment === null ? [id] : []));
   }
 
-  #workersIn(phase: string, generation?: number): number[] {
-    const { workers } = this.#loop.fleet;
-    return workers.filter((worker) => worker.phase === phase && (generation ?? worker.generation) === worker.generation).map(({ id }) => id);
+  #workersIn(phase: string): number[] {
+    return this.#loop.fleet.workers.filter((worker) => worker.phase === phase).map(({ id }) => id);
   }
 
   #neverStarted(worker: number, error: unknown): void {
@@ -220,7 +223,7 @@ class Supervisor {
   }
 
   #prune(generations: readonly number[]): void {
-    for (const generation of this.#releases.keys()) if (!generations.includes(generation)) this.#releases.delete(generation);
+    this.#releases.keep([...generations, this.#loop.fleet.previous]);
     const closed = this.#listeners.prune(generations);
     if (closed.length > 0) this.#log.write('listeners-closed', { level: 'info', text: `no longer used, closed: ${closed.join(', ')}` }, { listeners: closed });
   }
@@ -256,9 +259,9 @@ class Supervisor {
     }
   }
 
-  #reloadFor(tell: (line: ControlLine) => void): () => void {
-    const silence = this.#audience.awaitReload(this.#lastRequest + 1, tell); // it may be over within the call
-    this.#requestReload('control');
+  #askFor(wish: Wish, tell: (line: ControlLine) => void): () => void {
+    const silence = this.#audience.awaitAnswer(this.#lastRequest + 1, tell); // it may be over within the call
+    this.#ask(wish, 'control');
     return silence;
   }
 
@@ -280,7 +283,7 @@ class Supervisor {
       listeners: this.#listeners.describe(this.#loop.fleet.generation),
       pidOf: (worker) => this.#crew.pidOf(worker),
       movedOf: (worker) => this.#router.movedOf(worker),
-      countConnections: (worker) => this.#crew.countConnections(worker),
+      examine: (worker) => this.#crew.examine(worker),
     });
   }
 

@@ -1,6 +1,6 @@
 /** What happened, in words: a level, a line, and for machines the facts. */
-import type { Outcome, Report } from '../core/effect.ts';
-import type { ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
+import type { Outcome, Refusal, Report } from '../core/effect.ts';
+import type { CheckFailure, ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
 
@@ -11,7 +11,15 @@ export interface Line {
   readonly details?: string;
 }
 
+const refusals: Readonly<Record<Refusal, string>> = {
+  stopping: 'the master is stopping, or has not started yet',
+  'no-canary': 'there is no canary to promote',
+  'nothing-to-roll-back': 'there is nothing to go back to: no reload has been committed',
+  'already-rolled-back': 'the last reload came to nothing, the code before it serves: there is nothing to roll back',
+};
+
 type WorkerReport = Extract<Report, { type: `worker-${string}` }>;
+type ReloadReport = Extract<Report, { type: `reload-${string}` }>;
 
 /** Tells a worker's pid, if it has one. */
 export type PidOf = (worker: number) => number | undefined;
@@ -19,6 +27,7 @@ export type PidOf = (worker: number) => number | undefined;
 /** A report in words. */
 export function describeReport(report: Report, pidOf: PidOf): Line {
   if (isAboutWorker(report)) return describeWorker(report, label(report, pidOf));
+  if (isAboutReload(report)) return describeReload(report, pidOf);
   switch (report.type) {
     case 'restart-scheduled':
       return warn(`next start in ${duration(report.delayMs)}: ${plural(report.missing, 'worker')} missing`);
@@ -27,14 +36,38 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
         level: 'error',
         text: `crash loop: generation ${report.generation} has crashed ${report.crashes} times; a reload with mended code starts at once`,
       };
+    case 'gave-up':
+      return { level: 'error', text: `giving up: generation ${report.generation} has been in a crash loop for ${duration(report.afterMs)} (--give-up-after)` };
     case 'generation-cut':
       return warn(`generation ${report.generation} is cut: more than ${report.maxDraining} generations are draining (--max-draining)`);
     case 'generation-gone':
       return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `generation ${report.generation} is gone${andAccount(report)}` };
+    case 'scale-started':
+      return info(`scaling from ${plural(report.from, 'worker')} to ${report.to} (${report.by})`);
+    case 'scale-finished':
+      if (report.failure === null) return info(`scaled: ${plural(report.workers, 'worker')} serving`);
+      return { level: 'error', text: `scaling failed: ${describeFailure(report.failure)}` };
+    case 'request-refused':
+      return warn(`${refusals[report.reason]} (${report.by})`);
+    case 'stopping':
+      return info(`stopping (${report.by}): ${plural(report.workers, 'worker')}`);
+    case 'stopping-at-once':
+      return warn(`stopping at once (${report.by})`);
+  }
+}
+
+function describeReload(report: ReloadReport, pidOf: PidOf): Line {
+  switch (report.type) {
     case 'reload-started':
       return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
     case 'reload-queued':
       return info(`another reload follows this one (${report.by})`);
+    case 'reload-holding': {
+      const until = report.holdMs === null ? 'until it is promoted or rolled back' : `for ${duration(report.holdMs)}`;
+      return info(`canary: ${plural(report.workers, 'worker')} of generation ${report.generation} serve beside the old ones ${until}`);
+    }
+    case 'reload-promoted':
+      return info(`generation ${report.generation} is promoted (${report.by}): the rest of its workers follows`);
     case 'reload-probation':
       return info(`generation ${report.generation} is on probation for ${duration(report.probationMs)}`);
     case 'reload-committed':
@@ -43,10 +76,6 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
         : info(`generation ${report.generation} serves, generation ${report.previous} drains`);
     case 'reload-finished':
       return describeOutcome(report, pidOf);
-    case 'stopping':
-      return info(`stopping (${report.by}): ${plural(report.workers, 'worker')}`);
-    case 'stopping-at-once':
-      return warn(`stopping at once (${report.by})`);
   }
 }
 
@@ -64,6 +93,12 @@ function describeWorker(report: WorkerReport, who: string): Line {
       return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `${who} is drained after ${duration(report.afterMs)}${andAccount(report)}` };
     case 'worker-overran':
       return warn(`${who} did not end in time: ${report.signal}`);
+    case 'worker-check-failed':
+      return warn(`${who} failed a health check (${report.strikes} in a row): ${describeFailure(report.failure)}`);
+    case 'worker-ailing':
+      return warn(`${who} will be replaced: ${describeFailure(report.ailment)}`);
+    case 'worker-completed':
+      return { level: isClean(report.exit) ? 'info' : 'error', text: `${who} has ended: ${describeFailure(report.exit)} (--restart)` };
     case 'worker-unfit':
       return warn(`${who} ${describeFailure(report.failure)}`);
     case 'worker-stopped':
@@ -89,6 +124,9 @@ export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
   const who = worker === null ? '' : `worker ${worker}${pid === undefined ? '' : ` (pid ${pid})`} `;
   const stack = stackOf(failure);
   const details = stack === undefined ? {} : { details: stack };
+  if (failure.reason === 'completed') return info('the program has ended');
+  if (failure.reason === 'asked')
+    return { level: 'warn', text: `rolled back (${failure.by}): generation ${previous} goes on (${plural(serving, 'worker')} serving)` };
   if (failure.reason === 'stopping') return { level: 'warn', text: `${previous === 0 ? 'start' : 'reload'} abandoned: the master is stopping` };
   if (previous === 0) return { level: 'error', text: `start failed: ${who}${describeFailure(failure)}`, ...details };
   const still = serving === 0 ? 'no worker of it serves at the moment' : `${plural(serving, 'worker')} serving`;
@@ -110,6 +148,20 @@ export function describeFailure(failure: Failure): string {
       return `could not accept: ${headline(failure.error)}`;
     case 'withdrew':
       return 'stopped accepting of its own accord';
+    case 'unhealthy':
+      return describeCheck(failure);
+    case 'blocked':
+      return `its event loop has not turned for ${duration(failure.timeoutMs)} (--heartbeat-timeout)`;
+    case 'memory':
+      return `it uses ${megabytes(failure.rssBytes)} of memory, more than ${megabytes(failure.limitBytes)} (--max-memory)`;
+    case 'age':
+      return `it has served for ${duration(failure.ageMs)} (--max-age)`;
+    case 'asked':
+      return `rolled back (${failure.by})`;
+    case 'crash-loop':
+      return `crash loop: ${failure.crashes} crashes`;
+    case 'completed':
+      return 'the program has ended';
     case 'spawn-failed':
       return `could not be started: ${headline(failure.error)}`;
     case 'release-rejected':
@@ -117,6 +169,11 @@ export function describeFailure(failure: Failure): string {
     case 'stopping':
       return 'the master is stopping';
   }
+}
+
+function describeCheck({ request, status, body, error }: CheckFailure): string {
+  if (status === undefined) return `${request} gave no answer: ${error === undefined ? 'unknown' : headline(error)}`;
+  return `${request} answered ${status}${body ? ` ${JSON.stringify(body)}` : ''}`;
 }
 
 /** 85 ms, 1.2 s, 3 min, 2 h 5 min, 4 d 3 h */
@@ -132,6 +189,10 @@ export function duration(ms: number): string {
 
 function isAboutWorker(report: Report): report is WorkerReport {
   return report.type.startsWith('worker-');
+}
+
+function isAboutReload(report: Report): report is ReloadReport {
+  return report.type.startsWith('reload-');
 }
 
 function label({ worker, generation }: { worker: number; generation: number }, pidOf: PidOf): string {
@@ -189,4 +250,9 @@ function info(text: string): Line {
 
 function warn(text: string): Line {
   return { level: 'warn', text };
+}
+
+/** 512 MiB */
+export function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 ** 2)} MiB`;
 }

@@ -1,6 +1,6 @@
 /**
  * What the command line and the master say to each other: HTTP/1.1 over a Unix socket. `GET /status` answers with a Status;
- * `POST /reload` and `POST /stop` answer with a line of JSON (a ControlLine) for each thing that happens.
+ * `POST /reload`, `/promote`, `/rollback`, `/scale` and `/stop` answer with a line of JSON (a ControlLine) for each thing that happens.
  */
 
 /** The master as it is now. Times are milliseconds. */
@@ -17,11 +17,14 @@ export interface Status {
   readonly workersWanted: number;
   readonly listeners: readonly { readonly name: string | null; readonly address: string; readonly backlog: number }[];
   readonly workers: readonly WorkerStatus[];
-  /** Workers started in place of crashed ones, ever. */
+  /** Workers started in place of others that crashed or were replaced, ever. */
   readonly restarts: number;
   readonly isCrashLooping: boolean;
   readonly nextRestartInMs: number | null;
-  readonly reload: { readonly phase: string; readonly generation: number | null };
+  /** `deadlineInMs`: until a canary's hold or the probation is over. */
+  readonly reload: { readonly phase: string; readonly generation: number | null; readonly deadlineInMs: number | null };
+  /** The generation that `rollback` would bring back; 0: none. */
+  readonly previous: number;
   readonly lastReload: LastReload | null;
 }
 
@@ -33,6 +36,10 @@ export interface WorkerStatus {
   readonly uptimeMs: number;
   /** null: the worker did not answer in time. */
   readonly connections: number | null;
+  /** Resident memory; null as above. */
+  readonly rssBytes: number | null;
+  /** Why it is about to be replaced, in words; null: it is not. */
+  readonly ailment: string | null;
   /** So many went on to other workers while this one drains. */
   readonly moved: number;
   /** Until something happens to it if nothing else does: it is taken for not ready, or is ended. */
@@ -56,7 +63,10 @@ type Counts = Readonly<Record<string, number>>;
 /** A line of a streamed answer. */
 export type ControlLine =
   | { readonly type: 'event'; readonly event: string; readonly level: string; readonly text: string }
-  /** The last line of `POST /reload`. */
-  | { readonly type: 'outcome'; readonly isCommitted: boolean; readonly generation: number; readonly text: string }
+  /** The last line of all others. `isDone`: what was asked for is so; `error` is a code of the table in docs/cli.md, null if it is. */
+  | { readonly type: 'outcome'; readonly isDone: boolean; readonly error: OutcomeError | null; readonly generation: number; readonly text: string }
   /** The last line of `POST /stop`. */
   | { readonly type: 'stopped'; readonly exitCode: number };
+
+/** Why something that was asked for is not so. */
+export type OutcomeError = 'reload-failed' | 'scale-failed' | 'refused';

@@ -44,7 +44,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)) }),
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),
-  v.object({ type: v.literal('connections'), id: whole, count: v.pipe(whole, v.minValue(0)) }),
+  v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.pipe(v.number(), v.minValue(0)) }),
   v.object({ type: v.literal('notice'), text: longText }),
 ]);
 

@@ -63,7 +63,8 @@ export type FromWorker =
   | { readonly type: 'drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts }
   /** An error is about to kill it. */
   | { readonly type: 'failed'; readonly error: ErrorReport }
-  | { readonly type: 'connections'; readonly id: number; readonly count: number }
+  /** Answers `examine`; `rssBytes` is its resident memory. */
+  | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number }
   /** Something an operator should know. */
   | { readonly type: 'notice'; readonly text: string };
 
@@ -94,7 +95,8 @@ export type ToWorker =
   | { readonly type: 'stay'; readonly id: number; readonly reason: string; readonly isFinal: boolean }
   /** Close what is still open, and end. */
   | { readonly type: 'hurry' }
-  | { readonly type: 'count-connections'; readonly id: number }
+  /** How is it? Whoever answers is alive. */
+  | { readonly type: 'examine'; readonly id: number }
   /** Files to remove should the master vanish. */
   | { readonly type: 'files'; readonly files: readonly MadeFile[] };
 

@@ -121,8 +121,8 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return mover.onStay(message);
     case 'hurry':
       return drain.hurry();
-    case 'count-connections':
-      return tell({ type: 'connections', id: message.id, count: servers.count() });
+    case 'examine':
+      return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: process.memoryUsage.rss() });
   }
 }
 

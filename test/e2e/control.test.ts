@@ -77,7 +77,7 @@ test('POST /reload streams what happens and ends with the outcome; POST /stop en
   for (const name of ['worker-spawned', 'worker-ready', 'worker-serving', 'reload-committed', 'reload-finished']) assert.ok(names.includes(name), name);
   assert.deepEqual(names.filter((name) => name === 'outcome').length, 1);
   const last = lines.at(-1);
-  assert.ok(last?.type === 'outcome' && last.isCommitted && last.generation === 2);
+  assert.ok(last?.type === 'outcome' && last.isDone && last.generation === 2);
   assert.match(last.text, /^reloaded: generation 2 serves in place of 1 after /);
   const stopped = (await send(rig, 'POST', '/stop')).text.trimEnd().split('\n');
   assert.deepEqual(JSON.parse(stopped.at(-1) as string), { type: 'stopped', exitCode: 0 });
@@ -134,7 +134,7 @@ test('20 reload requests at once: each is answered once, and at most two reloads
   for (const lines of answers) {
     assert.equal(lines.filter(({ type }) => type === 'outcome').length, 1);
     const last = lines.at(-1);
-    assert.ok(last?.type === 'outcome' && last.isCommitted);
+    assert.ok(last?.type === 'outcome' && last.isDone);
   }
   assert.ok(rig.all('reload-started').length <= 2, `${rig.all('reload-started').length} reloads`);
 });

@@ -98,7 +98,7 @@ function reload(rig: Rig): Promise<boolean> {
     const sent = request({ socketPath: join(rig.runtimeDir, `${rig.name}.sock`), method: 'POST', path: '/reload', agent: false }, async (response) => {
       let text = '';
       for await (const chunk of response) text += chunk;
-      resolve((JSON.parse(text.trim().split('\n').at(-1) ?? '') as { isCommitted: boolean }).isCommitted);
+      resolve((JSON.parse(text.trim().split('\n').at(-1) ?? '') as { isDone: boolean }).isDone);
     });
     sent.once('error', reject);
     sent.end();

@@ -92,7 +92,8 @@ export class Rig implements AsyncDisposable {
     const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
     this.child = spawn(process.execPath, args.length > 0 ? [...all, '--', ...args] : all, {
       cwd,
-      env: { ...process.env, PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
+      // a second for each reload adds up; tests of the probation say how long it is
+      env: { ...process.env, GRACEFUL_SUPER_PROBATION: '0s', PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -58,8 +58,8 @@ describe('after a crash', () => {
 
   test('a quiet window ends the streak', () => {
     const quick = policyWith({ restartWindowMs: 1000 });
-    const backoff = afterCrash({ streak: 9, lastCrashAt: 400, nextStartAt: 500, isLooping: true }, 1500, MOST, quick);
-    assert.deepEqual(backoff, { streak: 1, lastCrashAt: 1500, nextStartAt: 1500, isLooping: false });
+    const backoff = afterCrash({ streak: 9, lastCrashAt: 400, nextStartAt: 500, isLooping: true, loopingSince: 450 }, 1500, MOST, quick);
+    assert.deepEqual(backoff, { streak: 1, lastCrashAt: 1500, nextStartAt: 1500, isLooping: false, loopingSince: null });
   });
 
   test('waiting for a restart is no quiet time: the longest delay is reached and kept', () => {

@@ -57,7 +57,7 @@ describe('the first start', () => {
   test('resolves the release before anything is started', () => {
     const story = fresh();
     story.reload();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 1 }]);
+    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 1, from: null }]);
     assert.deepEqual(spawned(story), []);
   });
 
@@ -94,7 +94,7 @@ describe('a first start that fails ends the master', () => {
     const story = fresh();
     story.reload();
     story.reject();
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: { reason: 'release-rejected', error: boom }, forced: false }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: { reason: 'release-rejected', error: boom }, forced: false, completed: null }]);
     assert.equal(story.told('reload-finished')[0]?.outcome, 'rolled-back');
   });
 
@@ -103,7 +103,7 @@ describe('a first start that fails ends the master', () => {
     story.reload();
     story.resolve();
     story.exit(1);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
     assert.equal(story.fleet.phase, 'ended');
   });
 
@@ -115,7 +115,7 @@ describe('a first start that fails ends the master', () => {
     assert.deepEqual(story.only('exit'), []);
     assert.deepEqual(drained(story), [2]);
     story.exit(2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
   });
 
   test('by the ready timeout, after the worker is gone', () => {
@@ -303,7 +303,7 @@ describe('a reload that is rolled back leaves the old worker alone', () => {
     const story = reloading();
     story.exit(2);
     story.reload();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3 }]);
+    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
   });
 });
 
@@ -357,7 +357,7 @@ describe('requests during a reload', () => {
     story.retire(1);
     assert.deepEqual(story.told('reload-finished')[0]?.requests, [2]);
     assert.deepEqual(story.told('reload-started')[0]?.requests, waiting);
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3 }]);
+    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
     story.resolve();
     story.serveAll();
     story.retire(2);
@@ -511,13 +511,13 @@ describe('stop', () => {
     story.exit(1);
     assert.deepEqual(story.only('exit'), []);
     story.exit(2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
   });
 
   test('before anything was started ends at once', () => {
     const story = fresh();
     story.stop();
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
   });
 
   const phases: readonly (readonly [string, (story: Story) => void])[] = [
@@ -622,7 +622,7 @@ describe('stop', () => {
       { type: 'signal', worker: 2, signal: 'SIGKILL' },
     ]);
     story.exit(1, 2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: true }]);
+    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: true, completed: null }]);
   });
 
   test('nothing follows the end', () => {

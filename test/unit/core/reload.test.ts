@@ -8,7 +8,7 @@ import { type Draining, step, type Worker } from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero } from '../helpers/worker-events.ts';
 
-const common = { generation: 2, startedAt: 0, requests: [{ id: 1, by: 'SIGHUP' }] };
+const common = { generation: 2, startedAt: 0, requests: [{ id: 1, by: 'SIGHUP' }], canary: null };
 const unfitBy: Failure = { reason: 'admit-failed', error: boom };
 
 /** A worker of a phase; of the new generation unless said otherwise. */
@@ -22,7 +22,7 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
     case 'admitted':
       return { ...who, phase, deadline: 100 };
     case 'serving':
-      return { ...who, phase, since: 0 };
+      return { ...who, phase, since: 0, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
     case 'draining':
       return draining(id, generation);
     case 'unfit':
@@ -41,6 +41,7 @@ function draining(id: number, generation: number): Draining {
     spawnedAt: 0,
     phase: 'draining',
     since: 0,
+    byItself: false,
     withdrew: false,
     open: null,
     drained: false,

@@ -19,11 +19,12 @@ const starting: Worker = { ...who, phase: 'starting', listening: false, deadline
 const listening: Worker = { ...starting, listening: true };
 const ready = { ...who, phase: 'ready' } as const;
 const admitted: Admitted = { ...who, phase: 'admitted', deadline: 1500 };
-const serving: Worker = { ...who, phase: 'serving', since: 600 };
+const serving: Worker = { ...who, phase: 'serving', since: 600, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
 const draining: Draining = {
   ...who,
   phase: 'draining',
   since: 700,
+  byItself: false,
   withdrew: false,
   open: null,
   drained: false,
@@ -50,7 +51,7 @@ function kill(signal: 'SIGTERM' | 'SIGKILL'): Effect {
 }
 
 function withdrawnAt(now: number): WorkerStep {
-  return [{ ...draining, since: now, withdrew: true, deadline: now + DRAIN_MS }, told({ type: 'worker-draining', byItself: true })];
+  return [{ ...draining, since: now, byItself: true, withdrew: true, deadline: now + DRAIN_MS }, told({ type: 'worker-draining', byItself: true })];
 }
 
 /** It withdrew, and nobody waits for it to settle. */

@@ -14,6 +14,11 @@ const small: Policy = {
   backoffMaxMs: 1600,
   restartLimit: 20,
   restartWindowMs: 60_000,
+  giveUpAfterMs: null,
+  restart: 'always',
+  healthFailures: 3,
+  maxMemoryBytes: null,
+  maxAgeMs: null,
 };
 
 /** A policy that differs from the small one in what is named. */

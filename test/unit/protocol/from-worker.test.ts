@@ -38,7 +38,7 @@ describe('a message of every kind is understood', () => {
     { type: 'settled', open: 0 },
     { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
     { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
-    { type: 'connections', id: 3, count: 0 },
+    { type: 'vitals', id: 3, connections: 0, rssBytes: 1 },
     { type: 'notice', text: 'hello' },
   ];
   for (const message of messages) test(message.type, () => assert.deepEqual(parseFromWorker(message), message));
@@ -83,7 +83,8 @@ describe('a message that does not fit is refused', () => {
     ['open', { type: 'settled', open: 0.5 }],
     ['closed.http', { type: 'drained', closed: { http: -1 }, cut: {} }],
     ['cut', { type: 'drained', closed: {}, cut: null }],
-    ['count', { type: 'connections', id: 1, count: 0.5 }],
+    ['connections', { type: 'vitals', id: 1, connections: 0.5, rssBytes: 1 }],
+    ['rssBytes', { type: 'vitals', id: 1, connections: 0, rssBytes: -1 }],
     ['text', { type: 'notice' }],
   ];
   for (const [where, value] of wrong) {
@@ -103,7 +104,7 @@ test('a long text is cut, not refused: it tells why a worker died', () => {
 test('what is not part of a message is dropped', () => assert.deepEqual(parseFromWorker({ type: 'ready', extra: 1 }), { type: 'ready' }));
 
 test('nothing that a worker can say throws', () => {
-  const types = fc.constantFrom('listen', 'offer', 'adopted', 'refused', 'settled', 'drained', 'failed', 'admit-failed', 'connections', 'notice', 'ready');
+  const types = fc.constantFrom('listen', 'offer', 'adopted', 'refused', 'settled', 'drained', 'failed', 'admit-failed', 'vitals', 'notice', 'ready');
   const others = ['error', 'closed', 'cut', 'count', 'text', 'listener', 'kind', 'baggage', 'ticket', 'connections', 'reason', 'open'];
   const shaped = fc.tuple(types, fc.dictionary(fc.constantFrom(...Object.keys(listen), ...others), fc.anything()));
   const said = fc.oneof(

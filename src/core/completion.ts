@@ -1,0 +1,46 @@
+/** When the fleet has nothing left to do: its workers have completed, or it gives up on them. PURE. */
+import { isOver } from './backoff.ts';
+import type { Exit, Policy } from './event.ts';
+import { missingWorkers, placesTaken } from './places.ts';
+import { type Fleet, type FleetStep, report } from './state.ts';
+import { isWanted, type Worker } from './worker.ts';
+
+/** An end like this is the end: nobody is started in its place. */
+export function completes(exit: Exit, restart: Policy['restart']): boolean {
+  if (exit.reason === 'spawn-failed' || restart === 'always') return false;
+  return restart === 'never' || isClean(exit);
+}
+
+/** The worker was not told to end. */
+export function endsByItself(worker: Worker): boolean {
+  return isWanted(worker) || (worker.phase === 'draining' && worker.byItself);
+}
+
+/** Every worker has completed: so has the master. */
+export function completionRule(fleet: Fleet): FleetStep {
+  const { phase, completed, reload, generation } = fleet;
+  const isDone = completed.length > 0 && (generation === 0 || (reload.phase === 'idle' && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0));
+  return phase === 'running' && isDone ? [{ ...fleet, phase: 'stopping' }] : [fleet];
+}
+
+/** A crash loop that has lasted too long ends the master. */
+export function giveUpRule(fleet: Fleet, now: number): FleetStep {
+  if (now < giveUpDeadline(fleet) || isOver(fleet.backoff, now, fleet.policy)) return [fleet];
+  const { generation, backoff } = fleet;
+  const told = report({ type: 'gave-up', generation, crashes: backoff.streak, afterMs: now - (backoff.loopingSince ?? now) });
+  return [{ ...fleet, phase: 'stopping', failure: { reason: 'crash-loop', crashes: backoff.streak } }, told];
+}
+
+/** When the crash loop will have lasted too long; Infinity: there is none, or it may last for ever. */
+export function giveUpDeadline({ phase, backoff: { loopingSince }, policy: { giveUpAfterMs } }: Fleet): number {
+  return phase !== 'running' || loopingSince === null || giveUpAfterMs === null ? Number.POSITIVE_INFINITY : loopingSince + giveUpAfterMs;
+}
+
+/** How all of it ended: by the first that failed, if one did. */
+export function verdictOf(completed: readonly Exit[]): Exit | null {
+  return completed.find((exit) => !isClean(exit)) ?? completed[0] ?? null;
+}
+
+function isClean(exit: Exit): boolean {
+  return exit.reason === 'exit' && exit.code === 0;
+}

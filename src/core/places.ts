@@ -1,0 +1,99 @@
+/**
+ * The places of the serving generation: who has one, who is missing, who leaves because another took over. PURE.
+ * An ailing worker goes on serving without a place, so that somebody is started for it; when all places serve, it drains.
+ */
+import type { Effect } from './effect.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, spawnWorkers } from './state.ts';
+import { ail, type Draining, drain, isWanted, type Serving, type Worker } from './worker.ts';
+
+/** Share of the longest age by which workers differ, so that they are not replaced all at once. */
+const AGE_SPREAD = 0.1;
+
+/** Workers of the serving generation that serve, or are on their way to, and are not to be replaced. */
+export function placesTaken(fleet: Fleet): Worker[] {
+  // where not every end is answered by a start, a worker that drains by itself may be one that has completed
+  const mayComplete = fleet.policy.restart !== 'always';
+  return fleet.workers.filter(
+    (worker) =>
+      worker.generation === fleet.generation && ((isWanted(worker) && !isAiling(worker)) || (mayComplete && worker.phase === 'draining' && worker.byItself)),
+  );
+}
+
+/** How many more are to be started. */
+export function missingWorkers(fleet: Fleet): number {
+  if (fleet.phase !== 'running' || fleet.generation === 0) return 0;
+  return Math.max(0, wantedWorkers(fleet) - placesTaken(fleet).length);
+}
+
+/** The serving generation has as many workers as wanted, and each that is ready may accept. */
+export function wantedRule(fleet: Fleet, now: number): FleetStep {
+  const missing = missingWorkers(fleet);
+  if (missing === 0 || now < fleet.backoff.nextStartAt) return admitAll(fleet, fleet.generation, now);
+  const [spawned, ...effects] = spawnWorkers({ ...fleet, restarts: fleet.restarts + missing }, fleet.generation, missing, now);
+  const [admitted, ...more] = admitAll(spawned, fleet.generation, now);
+  return [admitted, ...effects, ...more];
+}
+
+/** One worker that is too big or too old is to be replaced, and only when the one before is gone. */
+export function recycleRule(fleet: Fleet, now: number): FleetStep {
+  if (!mayRecycle(fleet)) return [fleet];
+  const { maxMemoryBytes } = fleet.policy;
+  const own = servingOf(fleet);
+  const big = own.filter(({ rssBytes }) => maxMemoryBytes !== null && rssBytes > maxMemoryBytes).sort((a, b) => b.rssBytes - a.rssBytes)[0];
+  const old = own.filter((worker) => now >= ageDeadline(fleet, worker)).sort((a, b) => a.since - b.since)[0];
+  if (big && maxMemoryBytes !== null) return change(fleet, big, ail(big, { reason: 'memory', rssBytes: big.rssBytes, limitBytes: maxMemoryBytes }));
+  return old ? change(fleet, old, ail(old, { reason: 'age', ageMs: now - old.since })) : [fleet];
+}
+
+/** When the next worker will be too old; Infinity: none will, or it must wait for something else. */
+export function nextAgeDeadline(fleet: Fleet): number {
+  if (!mayRecycle(fleet)) return Number.POSITIVE_INFINITY;
+  return Math.min(Number.POSITIVE_INFINITY, ...servingOf(fleet).map((worker) => ageDeadline(fleet, worker)));
+}
+
+/** Ailing workers drain when all places serve without them; whoever is more than wanted drains as well. */
+export function retireRule(fleet: Fleet, now: number): FleetStep {
+  if (fleet.phase !== 'running' || fleet.generation === 0) return [fleet];
+  const places = placesTaken(fleet).filter(isWanted);
+  const canSpare = places.filter(({ phase }) => phase === 'serving').length >= wantedWorkers(fleet);
+  const ailing = canSpare ? servingOf(fleet).filter(isAiling) : [];
+  const surplus = Math.max(0, places.length - wantedWorkers(fleet));
+  const leastUseful = [...places].sort((a, b) => Number(a.phase === 'serving') - Number(b.phase === 'serving') || b.id - a.id).slice(0, surplus);
+  const leaving = [...ailing, ...leastUseful].map(({ id }) => id);
+  return leaving.length === 0 ? [fleet] : eachWorker(fleet, (worker) => (leaving.includes(worker.id) ? drain(worker, now, policyOf(fleet, worker)) : [worker]));
+}
+
+/** It serves, and is to be replaced. */
+export function isAiling(worker: Worker): worker is Serving {
+  return worker.phase === 'serving' && worker.ailment !== null;
+}
+
+/** It still accepts, or can still hand connections over. */
+export function isLeaving(worker: Worker): worker is Draining {
+  return worker.phase === 'draining' && (!worker.withdrew || worker.open === null);
+}
+
+/** Workers that serve in the committed generation; ailing ones included. */
+export function servingOf(fleet: Fleet): Serving[] {
+  return fleet.workers.filter((worker): worker is Serving => worker.phase === 'serving' && worker.generation === fleet.generation);
+}
+
+/** Those that have completed are not started again. */
+export function wantedWorkers({ policy, completed }: Fleet): number {
+  return Math.max(0, policy.workers - completed.length);
+}
+
+function mayRecycle(fleet: Fleet): boolean {
+  if (fleet.phase !== 'running' || isUncommitted(fleet.reload)) return false;
+  const own = fleet.workers.filter(({ generation }) => generation === fleet.generation);
+  return own.length === wantedWorkers(fleet) && own.every((worker) => worker.phase === 'serving' && !isAiling(worker));
+}
+
+function ageDeadline({ policy }: Fleet, { id, since }: Serving): number {
+  const share = (id * 0.618_033_988_749) % 1; // spreads evenly, whatever the ids are
+  return policy.maxAgeMs === null ? Number.POSITIVE_INFINITY : since + policy.maxAgeMs * (1 - AGE_SPREAD * share);
+}
+
+function change(fleet: Fleet, { id }: Worker, [changed, ...effects]: readonly [Worker, ...Effect[]]): FleetStep {
+  return [{ ...fleet, workers: fleet.workers.map((worker) => (worker.id === id ? changed : worker)) }, ...effects];
+}
