@@ -82,6 +82,7 @@ interface Written {
   readonly folder: string;
 }
 
+const MOST_WORKERS = 1024;
 const ENV_PREFIX = 'GRACEFUL_SUPER_';
 
 /** Reads and checks everything. @throws GracefulError `config-invalid` that lists every mistake, `config-unreadable`, `usage` without a script */
@@ -104,7 +105,7 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     args: program.args,
     env: program.env,
     cwd: cwd ?? sources.folder,
-    surge: surge === 'all' ? values.workers : surge,
+    surge: surge === 'all' ? MOST_WORKERS : surge, // whatever it is scaled to
   });
 }
 

@@ -1,7 +1,7 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
- * reload → nothing left to do → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
+ * nothing left to do → reload → giving up → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
@@ -22,8 +22,8 @@ type Asked = { readonly request: number; readonly by: string; readonly now: numb
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
 const rules: readonly Rule[] = [
-  reloadRule,
   completionRule,
+  reloadRule,
   giveUpRule,
   stopRule,
   buryRule,

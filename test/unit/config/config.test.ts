@@ -18,7 +18,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     listen: [],
     waitReady: false,
     readyTimeout: 30_000,
-    surge: 1,
+    surge: 1024,
     probation: 1000,
     handoff: true,
     idleGrace: 5000,
@@ -127,8 +127,8 @@ describe('what follows from the rest', () => {
 
   test('a name that is given is taken', async () => assert.equal((await load({ flags: { name: 'web' } })).name, 'web'));
 
-  test('surge "all" is the number of workers', async () => {
-    assert.equal((await load({ flags: { workers: 4 } })).surge, 4);
+  test('surge "all" is any number of workers: there may be more than are configured', async () => {
+    assert.equal((await load({ flags: { workers: 4 } })).surge, 1024);
     assert.equal((await load({ flags: { workers: 4, surge: 2 } })).surge, 2);
   });
 });
