@@ -98,7 +98,10 @@ function describeWorker(report: WorkerReport, who: string): Line {
     case 'worker-ailing':
       return warn(`${who} will be replaced: ${describeFailure(report.ailment)}`);
     case 'worker-completed':
-      return { level: isClean(report.exit) ? 'info' : 'error', text: `${who} has ended ${isClean(report.exit) ? 'as it should' : `and is not started again: ${describeFailure(report.exit)}`} (--restart)` };
+      return {
+        level: isClean(report.exit) ? 'info' : 'error',
+        text: `${who} has ended ${isClean(report.exit) ? 'as it should' : `and is not started again: ${describeFailure(report.exit)}`} (--restart)`,
+      };
     case 'worker-unfit':
       return warn(`${who} ${describeFailure(report.failure)}`);
     case 'worker-stopped':
