@@ -36,6 +36,7 @@ interface Values {
   readonly restart: 'always' | 'on-failure' | 'never';
   /** 0: workers need not answer. */
   readonly heartbeatTimeout: number;
+  readonly blockedStack: boolean;
   /** Bytes. */
   readonly maxMemory?: number;
   readonly maxAge?: number;

@@ -113,6 +113,11 @@ export class Crew {
     return result;
   }
 
+  /** Where a worker hangs; undefined where that can't be told. */
+  async stackOf(worker: number): Promise<string | undefined> {
+    return this.#processes.get(worker)?.stack();
+  }
+
   #hear(worker: number, message: Exclude<FromWorker, Listen>, handle: ConnectionHandle | undefined): void {
     const { dispatch, note, router } = this.#host;
     switch (message.type) {

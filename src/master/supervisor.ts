@@ -234,9 +234,18 @@ class Supervisor {
     const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
     this.#log.write(type, line, { ...fields, ...pid });
     this.#audience.hear(report, line);
+    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') void this.#tellStack(report.worker, report.generation);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce();
     else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
+  }
+
+  /** Before it is killed. */
+  async #tellStack(worker: number, generation: number): Promise<void> {
+    if (this.#releases.configOf(generation)?.blockedStack !== true) return;
+    const stack = await this.#crew.stackOf(worker);
+    const what = stack === undefined ? 'where it hangs can not be told' : 'hangs here:';
+    this.#log.write('worker-stack', { level: 'warn', text: `worker ${worker} ${what}`, ...(stack && { details: stack }) }, { worker, stack });
   }
 
   /** The first generation serves: what a person who started it wants to know. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
+import { stackOf } from '../node/inspector.ts';
 import { parseFromWorker } from '../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import type { Launch } from './release.ts';
@@ -37,6 +38,8 @@ export interface WorkerProcess {
   readonly pid: number | undefined;
   send(message: ToWorker, handle?: Handle): void;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Where its event loop stands still; undefined where that can't be told. */
+  stack(): Promise<string | undefined>;
 }
 
 /** Starts a worker in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `onExit`. */
@@ -52,10 +55,15 @@ export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tick
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets ?? 'ignore'],
     });
     listenTo(child, listener);
-    return { pid: child.pid, send: (message, handle) => sendHidden(child, message, handle), signal: (signal) => signalWorker(child, signal) };
+    return {
+      pid: child.pid,
+      send: (message, handle) => sendHidden(child, message, handle),
+      signal: (signal) => signalWorker(child, signal),
+      stack: async () => (child.pid === undefined ? undefined : stackOf(child.pid, () => child.kill('SIGUSR1'))),
+    };
   } catch (error) {
     setImmediate(() => listener.onExit({ reason: 'spawn-failed', error: toReport(error) }));
-    return { pid: undefined, send() {}, signal() {} };
+    return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
   }
 }
 

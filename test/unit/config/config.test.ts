@@ -31,6 +31,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     restartWindow: 60_000,
     restart: 'always',
     heartbeatTimeout: 60_000,
+    blockedStack: true,
     healthFailures: 3,
     environmentFile: [],
     nodeArg: [],
