@@ -1,6 +1,21 @@
 /** Every option: its form, its default, its help. The one place that knows them all. */
 import { defaultTimes } from '../protocol/worker.ts';
-import { duration, type Form, form, list, oneOf, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from './forms.ts';
+import {
+  duration,
+  type Form,
+  form,
+  list,
+  oneOf,
+  text,
+  toggle,
+  toHealthRequest,
+  toListenSpec,
+  toName,
+  toStatusRange,
+  toSurge,
+  toWorkers,
+  whole,
+} from './forms.ts';
 
 /** One option of `start`, of the environment and of the configuration file. */
 export interface Option {
@@ -35,6 +50,22 @@ export const options: Readonly<Record<string, Option>> = {
   backlog: option(whole(1, 65535), undefined, 'Length of the accept queues (default: what the program asks for, at least 511)', { value: 'N' }),
   waitReady: option(toggle(), false, 'Ready means that the program called ready(), not that it listens', { kind: 'toggle' }),
   readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
+  preflight: option(
+    list(form('a path such as /healthz, or :PORT/PATH', toHealthRequest)),
+    [],
+    'Page that must answer before a new worker accepts; may be given several times',
+    { kind: 'list', value: '[:PORT]/PATH' },
+  ),
+  preflightStatus: option(
+    list(form('a status from 200 to 599 such as 204, or a range such as 200-299', toStatusRange)),
+    ['200-299'],
+    'Status that such a page may answer with',
+    {
+      kind: 'list',
+      value: 'N|N-M',
+    },
+  ),
+  preflightTimeout: option(duration(1), '5s', 'How long each such answer may take; it is asked for again until --ready-timeout', { value: 'TIME' }),
   surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
   probation: option(duration(0), '0s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
   handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),

@@ -1,5 +1,5 @@
 /** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
-import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
+import type { ConnectionAccount, Exit, Failure, HealthFailure, Policy } from './event.ts';
 
 export type Effect =
   /** Read configuration and files anew for this generation; answered by `release-resolved` or `release-rejected`. */
@@ -28,6 +28,7 @@ interface AboutWorker {
 /** What is worth telling an operator; one log line each, and a line of the answer to `reload`. */
 export type Report =
   | (AboutWorker & { readonly type: 'worker-spawned' })
+  | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
   | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
   | (AboutWorker & { readonly type: 'worker-serving' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })

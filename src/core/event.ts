@@ -12,11 +12,21 @@ export interface ErrorReport {
   readonly syscall?: string;
 }
 
+/** Why a worker is not healthy: what was asked, and what came of it. */
+export interface HealthFailure {
+  readonly request: string;
+  readonly status?: number;
+  readonly body?: string;
+  readonly error?: string;
+}
+
 /** Why a worker, and with it perhaps a reload, failed. */
 export type Failure =
   | { readonly reason: 'exit'; readonly code: number; readonly error?: ErrorReport }
   | { readonly reason: 'signal'; readonly signal: string; readonly error?: ErrorReport }
   | { readonly reason: 'ready-timeout'; readonly timeoutMs: number; readonly listening: boolean }
+  /** Until the ready timeout it did not prove to be healthy. */
+  | ({ readonly reason: 'preflight'; readonly timeoutMs: number } & HealthFailure)
   | { readonly reason: 'admit-failed'; readonly error: ErrorReport }
   | { readonly reason: 'withdrew' }
   | { readonly reason: 'spawn-failed'; readonly error: ErrorReport }
@@ -69,6 +79,8 @@ interface AboutWorker {
 export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-listening' })
   | (AboutWorker & { readonly type: 'worker-ready' })
+  /** It would be ready, but does not prove to be healthy so far. */
+  | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
   | (AboutWorker & { readonly type: 'worker-admitted' })
   | (AboutWorker & { readonly type: 'worker-admit-failed'; readonly error: ErrorReport })
   /** It stopped accepting: because it was told to, or by a signal of somebody else's. */

@@ -8,7 +8,7 @@
  */
 import { nothing } from './account.ts';
 import type { Effect, Report } from './effect.ts';
-import type { ConnectionAccount, ConnectionCounts, Exit, Failure, Policy, WorkerEvent } from './event.ts';
+import type { ConnectionAccount, ConnectionCounts, Exit, Failure, HealthFailure, Policy, WorkerEvent } from './event.ts';
 
 interface Identity {
   readonly id: number;
@@ -16,7 +16,13 @@ interface Identity {
   readonly spawnedAt: number;
 }
 
-export type Starting = Identity & { readonly phase: 'starting'; readonly listening: boolean; readonly deadline: number };
+export type Starting = Identity & {
+  readonly phase: 'starting';
+  readonly listening: boolean;
+  /** What its preflight failed by last. */
+  readonly preflight?: HealthFailure;
+  readonly deadline: number;
+};
 export type Ready = Identity & { readonly phase: 'ready' };
 export type Admitted = Identity & { readonly phase: 'admitted'; readonly deadline: number };
 export type Serving = Identity & { readonly phase: 'serving'; readonly since: number };
@@ -113,6 +119,8 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
   switch (event.type) {
     case 'worker-listening':
       return [{ ...worker, listening: true }];
+    case 'worker-preflight-failed':
+      return unhealthy(worker, event.failure);
     case 'worker-ready':
       return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: event.now - worker.spawnedAt })];
     case 'worker-withdrew':
@@ -120,11 +128,23 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
       return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
-      return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: worker.listening }, event.now, policy);
+      return unfit(worker, neverReady(worker, policy.readyTimeoutMs), event.now, policy);
     }
     default:
       return [worker];
   }
+}
+
+/** The last failure is remembered; told is one of another kind than the last: bodies may hold times and counters. */
+function unhealthy(worker: Starting, failure: HealthFailure): WorkerStep {
+  const { request, status, error } = worker.preflight ?? {};
+  const isKnown = request === failure.request && status === failure.status && (status !== undefined || error === failure.error);
+  const next: Starting = { ...worker, preflight: failure };
+  return isKnown ? [next] : [next, report(worker, { type: 'worker-preflight-failed', failure })];
+}
+
+function neverReady({ listening, preflight }: Starting, timeoutMs: number): Failure {
+  return preflight === undefined ? { reason: 'ready-timeout', timeoutMs, listening } : { reason: 'preflight', timeoutMs, ...preflight };
 }
 
 function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {

@@ -4,7 +4,7 @@ import { toReport } from '../errors.ts';
 import type { Handle } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import type { OwnedFile } from '../owned-file.ts';
-import type { FromWorker, ToWorker, WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { makeTickets, type Tickets } from '../tickets.ts';
 import type { Listeners } from './listeners.ts';
 import type { Happening } from './loop.ts';
@@ -15,6 +15,8 @@ import { startWorker, type WorkerProcess } from './worker-process.ts';
 type Listen = Extract<FromWorker, { type: 'listen' }>;
 
 const COUNT_TIMEOUT_MS = 500;
+/** A worker that is asked how it is has so much longer for the answer than its pages have. */
+const CHECK_ALLOWANCE_MS = 1_000;
 
 /** What the crew needs of its master. */
 export interface CrewHost {
@@ -32,6 +34,7 @@ export interface CrewHost {
 export interface Order {
   readonly launch: Launch;
   readonly waitReady: boolean;
+  readonly preflight: HealthTerms;
   readonly times: WorkerIdentity['times'];
   readonly backlog: number | undefined;
 }
@@ -41,21 +44,22 @@ export class Crew {
   readonly #host: CrewHost;
   readonly #processes = new Map<number, WorkerProcess>();
   readonly #counts = new Map<number, (count: number) => void>();
-  #lastCount = 0;
+  readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
+  #lastQuestion = 0;
 
   constructor(host: CrewHost) {
     this.#host = host;
   }
 
-  spawn(worker: number, generation: number, { launch, waitReady, times, backlog }: Order): void {
+  spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
     const tickets = this.#makeTickets(worker);
     router.add(worker, tickets);
-    const identity = { worker, generation, waitReady, times, listeners: listeners.named(generation), master: process.pid };
+    const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
     const child = startWorker(launch, identity, tickets?.fd, {
       onMessage: (message, handle) => {
         router.heard(worker);
-        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
+        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, holdsBack: waitReady || preflight.requests.length > 0 }, message);
         else this.#hear(worker, message, handle);
       },
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
@@ -90,7 +94,7 @@ export class Crew {
 
   /** Open connections of a worker; null if it does not answer in time. */
   async countConnections(worker: number): Promise<number | null> {
-    const id = ++this.#lastCount;
+    const id = ++this.#lastQuestion;
     let timer: NodeJS.Timeout | undefined;
     const count = new Promise<number | null>((resolve) => {
       this.#counts.set(id, resolve);
@@ -103,6 +107,17 @@ export class Crew {
     return result;
   }
 
+  /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */
+  async check(worker: number, terms: HealthTerms): Promise<HealthFailure | null> {
+    const id = ++this.#lastQuestion;
+    const { promise, answer } = awaitCheck(terms);
+    this.#checks.set(id, answer);
+    this.send(worker, { type: 'check', id, ...terms });
+    const failure = await promise;
+    this.#checks.delete(id);
+    return failure;
+  }
+
   #hear(worker: number, message: Exclude<FromWorker, Listen>, handle: ConnectionHandle | undefined): void {
     const { dispatch, note, router } = this.#host;
     switch (message.type) {
@@ -110,6 +125,8 @@ export class Crew {
         return dispatch({ type: 'worker-listening', worker });
       case 'ready':
         return dispatch({ type: 'worker-ready', worker });
+      case 'preflight-failed':
+        return dispatch({ type: 'worker-preflight-failed', worker, failure: message.failure });
       case 'admitted':
         return dispatch({ type: 'worker-admitted', worker });
       case 'admit-failed':
@@ -128,6 +145,8 @@ export class Crew {
         return router.onRefused(worker, message);
       case 'connections':
         return this.#counts.get(message.id)?.(message.count);
+      case 'checked':
+        return this.#checks.get(message.id)?.(message.failure);
       case 'notice':
         return note(worker, message.text);
       case 'failed':
@@ -144,13 +163,13 @@ export class Crew {
     }
   }
 
-  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
+  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; holdsBack: boolean }, { id, ...query }: Listen): Promise<void> {
     const { listeners, router, files, note } = this.#host;
     const known = listeners.files.length;
     try {
       const { handle, ...grant } = await listeners.grant(query, terms);
       if (handle) router.granted(worker, grant.listener);
-      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
+      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.holdsBack }, handle);
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
@@ -167,4 +186,17 @@ export class Crew {
       });
     }
   }
+}
+
+function awaitCheck({ requests, timeoutMs }: HealthTerms): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
+  let answer: (failure: HealthFailure | null) => void = () => {};
+  const promise = new Promise<HealthFailure | null>((resolve) => {
+    const failure = { request: requests.map(nameRequest).join(', '), error: `no answer within ${timeoutMs / 1000} s` };
+    const timer = setTimeout(() => resolve(failure), timeoutMs + CHECK_ALLOWANCE_MS);
+    answer = (result) => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+  });
+  return { promise, answer };
 }

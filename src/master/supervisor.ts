@@ -184,7 +184,8 @@ class Supervisor {
     const release = this.#releases.get(generation) as Release;
     const { config, launch } = release;
     const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
-    const order = { waitReady: config.waitReady, times, backlog: config.backlog };
+    const preflight = { requests: config.preflight, statuses: config.preflightStatus, timeoutMs: config.preflightTimeout };
+    const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog };
     if (isStillThere(launch)) return this.#crew.spawn(worker, generation, { ...order, launch });
     // the release that this generation was started from is gone: what its paths lead to now is the best there is
     void resolveLaunch(config, this.#options.origin).then(
