@@ -140,7 +140,7 @@ async function askHttp2(socket: Socket, { path, userAgent }: Question, answer: A
   try {
     await new Promise<void>((resolve, reject) => {
       session.on('error', reject);
-      const stream = session.request({ ':path': path, 'user-agent': userAgent });
+      const stream = session.request({ ':authority': HOST, ':path': path, 'user-agent': userAgent });
       stream.on('error', reject);
       stream.once('response', (headers) => {
         answer.status = headers[':status'] ?? 0;
