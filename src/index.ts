@@ -25,6 +25,15 @@ export function ready(): void {
 }
 
 /**
+ * Registers a proof that must be given before this worker is ready: a promise that resolves. If it rejects, the check is called
+ * again, until it passes or the ready timeout ends the start; until then no client meets this worker. Register it before the
+ * program listens; once the worker is ready, and without a supervisor, it does nothing.
+ */
+export function preflight(check: () => void | Promise<void>): void {
+  runtime.preflight(check);
+}
+
+/**
  * Runs the hook when this process begins to drain: it accepts no more, what is open is being finished. The process ends
  * when the hook's promise has settled and every connection has ended, at the latest at the drain timeout. A hook added
  * while draining runs at once.

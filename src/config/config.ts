@@ -5,6 +5,7 @@
 import { basename, dirname, extname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { GracefulError } from '../errors.ts';
+import type { HealthRequest } from '../protocol/worker.ts';
 import { readConfigFile } from './file.ts';
 import type { ListenSpec } from './listen-spec.ts';
 import { type Option, options } from './options.ts';
@@ -19,6 +20,11 @@ interface Values {
   readonly backlog?: number;
   readonly waitReady: boolean;
   readonly readyTimeout: number;
+  /** Pages of the program that must answer before it is ready. */
+  readonly preflight: readonly HealthRequest[];
+  /** Ranges of the statuses that they may answer with. */
+  readonly preflightStatus: readonly (readonly [from: number, to: number])[];
+  readonly preflightTimeout: number;
   readonly surge: number | 'all';
   readonly probation: number;
   /** Established connections move to the successors. */
@@ -40,6 +46,9 @@ interface Values {
   /** Bytes. */
   readonly maxMemory?: number;
   readonly maxAge?: number;
+  readonly health: Values['preflight'];
+  readonly healthInterval: number;
+  readonly healthTimeout: number;
   readonly healthFailures: number;
   readonly cwd?: string;
   readonly environmentFile: readonly string[];

@@ -1,6 +1,7 @@
 /** What a configured value must look like, and what becomes of it: one form a kind of value. */
 import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
+import type { HealthRequest } from '../protocol/worker.ts';
 import { type ListenSpec, parseListenSpec } from './listen-spec.ts';
 
 /** Turns anything into a T, or says in an issue what was expected. */
@@ -104,4 +105,19 @@ export function toSurge(value: unknown): number | 'all' | undefined {
 /** An address to hold. */
 export function toListenSpec(value: unknown): ListenSpec | undefined {
   return typeof value === 'string' || typeof value === 'number' ? parseListenSpec(String(value)) : undefined;
+}
+
+/** A page of the program: `/healthz`, or of the server on a port: `:8080/healthz`. */
+export function toHealthRequest(value: unknown): HealthRequest | undefined {
+  const [, digits, path] = (typeof value === 'string' && /^(?::(\d{1,5}))?(\/[\x21-\x7e]{0,2000})$/.exec(value)) || [];
+  const port = digits === undefined ? null : toWhole(digits, 1, 65535);
+  return path === undefined || port === undefined ? undefined : { port, path };
+}
+
+/** HTTP statuses: `204`, `200-299`. */
+export function toStatusRange(value: unknown): readonly [from: number, to: number] | undefined {
+  const [, first, last = first] = /^(\d{3})(?:-(\d{3}))?$/.exec(String(value)) ?? [];
+  const from = toWhole(first, 200, 599);
+  const to = toWhole(last, 200, 599);
+  return from === undefined || to === undefined || from > to ? undefined : [from, to];
 }

@@ -1,6 +1,22 @@
 /** Every option: its form, its default, its help. The one place that knows them all. */
 import { defaultTimes } from '../protocol/worker.ts';
-import { duration, type Form, form, list, oneOf, size, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from './forms.ts';
+import {
+  duration,
+  type Form,
+  form,
+  list,
+  oneOf,
+  size,
+  text,
+  toggle,
+  toHealthRequest,
+  toListenSpec,
+  toName,
+  toStatusRange,
+  toSurge,
+  toWorkers,
+  whole,
+} from './forms.ts';
 
 /** One option of `start`, of the environment and of the configuration file. */
 export interface Option {
@@ -35,6 +51,22 @@ export const options: Readonly<Record<string, Option>> = {
   backlog: option(whole(1, 65535), undefined, 'Length of the accept queues (default: what the program asks for, at least 511)', { value: 'N' }),
   waitReady: option(toggle(), false, 'Ready means that the program called ready(), not that it listens', { kind: 'toggle' }),
   readyTimeout: option(duration(1), '30s', 'How long a new worker may take to be ready', { value: 'TIME' }),
+  preflight: option(
+    list(form('a path such as /healthz, or :PORT/PATH', toHealthRequest)),
+    [],
+    'Page that must answer before a new worker accepts; may be given several times',
+    { kind: 'list', value: '[:PORT]/PATH' },
+  ),
+  preflightStatus: option(
+    list(form('a status from 200 to 599 such as 204, or a range such as 200-299', toStatusRange)),
+    ['200-299'],
+    'Status that a page of --preflight or --health may answer with',
+    {
+      kind: 'list',
+      value: 'N|N-M',
+    },
+  ),
+  preflightTimeout: option(duration(1), '5s', 'How long each such answer may take; it is asked for again until --ready-timeout', { value: 'TIME' }),
   surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
   probation: option(duration(0), '1s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
   handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),
@@ -52,6 +84,14 @@ export const options: Readonly<Record<string, Option>> = {
   blockedStack: option(toggle(), true, 'Log where a blocked worker hangs: its inspector is open on loopback for a moment', { kind: 'toggle' }),
   maxMemory: option(size(), undefined, 'Resident memory above which a worker is replaced, such as 500M', { value: 'SIZE' }),
   maxAge: option(duration(1000), undefined, 'How long a worker serves until it is replaced, less up to a tenth', { value: 'TIME' }),
+  health: option(
+    list(form('a path such as /healthz, or :PORT/PATH', toHealthRequest)),
+    [],
+    'Page that is asked for while a worker serves; may be given several times',
+    { kind: 'list', value: '[:PORT]/PATH' },
+  ),
+  healthInterval: option(duration(100), '10s', 'How often it is asked for', { value: 'TIME' }),
+  healthTimeout: option(duration(1), '5s', 'How long each such answer may take', { value: 'TIME' }),
   healthFailures: option(whole(1, 1000), 3, 'Failed health checks in a row that get a worker replaced', { value: 'N' }),
   cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
   // not --env-file: Node takes that for its own wherever it stands (20 to 26), and ends with 9 before anything runs if the file is missing

@@ -1,5 +1,5 @@
 /** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
-import type { Ailment, Canary, CheckFailure, ConnectionAccount, Exit, Failure, Policy } from './event.ts';
+import type { Ailment, Canary, ConnectionAccount, Exit, Failure, HealthFailure, Policy } from './event.ts';
 
 export type Effect =
   /**
@@ -34,13 +34,14 @@ interface AboutWorker {
 /** What is worth telling an operator; one log line each, and a line of the answer to `reload`. */
 export type Report =
   | (AboutWorker & { readonly type: 'worker-spawned' })
+  | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
   | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
   | (AboutWorker & { readonly type: 'worker-serving' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })
   | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number } & ConnectionAccount)
   | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
   | (AboutWorker & { readonly type: 'worker-unfit'; readonly failure: Failure })
-  | (AboutWorker & { readonly type: 'worker-check-failed'; readonly failure: CheckFailure; readonly strikes: number })
+  | (AboutWorker & { readonly type: 'worker-check-failed'; readonly failure: HealthFailure; readonly strikes: number })
   /** It will be replaced. */
   | (AboutWorker & { readonly type: 'worker-ailing'; readonly ailment: Ailment })
   | (AboutWorker & { readonly type: 'worker-completed'; readonly exit: Exit })

@@ -12,14 +12,23 @@ export interface ErrorReport {
   readonly syscall?: string;
 }
 
+/** Why a worker is not healthy: what was asked, and what came of it. */
+export interface HealthFailure {
+  readonly request: string;
+  readonly status?: number;
+  readonly body?: string;
+  readonly error?: string;
+}
+
 /** Why a worker, and with it perhaps a reload, failed. */
 export type Failure =
   | { readonly reason: 'exit'; readonly code: number; readonly error?: ErrorReport }
   | { readonly reason: 'signal'; readonly signal: string; readonly error?: ErrorReport }
   | { readonly reason: 'ready-timeout'; readonly timeoutMs: number; readonly listening: boolean }
+  /** Until the ready timeout it did not prove to be healthy. */
+  | ({ readonly reason: 'preflight'; readonly timeoutMs: number } & HealthFailure)
   | { readonly reason: 'admit-failed'; readonly error: ErrorReport }
   | { readonly reason: 'withdrew' }
-  | CheckFailure
   | Ailment
   /** An operator wants the old code back. */
   | { readonly reason: 'asked'; readonly by: string }
@@ -30,18 +39,10 @@ export type Failure =
   | { readonly reason: 'release-rejected'; readonly error: ErrorReport }
   | { readonly reason: 'stopping' };
 
-/** A health check that failed: `request` as it was configured; the answer's status and first bytes, or why there was none. */
-export interface CheckFailure {
-  readonly reason: 'unhealthy';
-  readonly request: string;
-  readonly status?: number;
-  readonly body?: string;
-  readonly error?: ErrorReport;
-}
-
 /** Why a worker that serves is replaced. */
 export type Ailment =
-  | CheckFailure
+  /** So many health checks in a row have failed; this is what the last one was. */
+  | ({ readonly reason: 'unhealthy' } & HealthFailure)
   /** Its event loop did not turn for so long. */
   | { readonly reason: 'blocked'; readonly timeoutMs: number }
   | { readonly reason: 'memory'; readonly rssBytes: number; readonly limitBytes: number }
@@ -111,10 +112,12 @@ interface AboutWorker {
 export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-listening' })
   | (AboutWorker & { readonly type: 'worker-ready' })
+  /** It would be ready, but does not prove to be healthy so far. */
+  | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
   | (AboutWorker & { readonly type: 'worker-admitted' })
   | (AboutWorker & { readonly type: 'worker-admit-failed'; readonly error: ErrorReport })
   /** `failure` null: it is healthy. */
-  | (AboutWorker & { readonly type: 'worker-checked'; readonly failure: CheckFailure | null })
+  | (AboutWorker & { readonly type: 'worker-checked'; readonly failure: HealthFailure | null })
   | (AboutWorker & { readonly type: 'worker-measured'; readonly rssBytes: number })
   /** It has not answered for so long. */
   | (AboutWorker & { readonly type: 'worker-blocked'; readonly timeoutMs: number })

@@ -103,8 +103,9 @@ function failed(own: readonly Worker[]): Verdict | undefined {
     if (worker.phase === 'stopped') return { next: 'roll-back', failure: worker.exit, worker: worker.id };
     if (worker.phase === 'draining') return { next: 'roll-back', failure: { reason: 'withdrew' }, worker: worker.id };
     // new code has to be faultless: one failed check is enough
-    const sign = worker.phase === 'serving' ? (worker.ailment ?? worker.checkFailure) : null;
-    if (sign) return { next: 'roll-back', failure: sign, worker: worker.id };
+    if (worker.phase === 'serving' && worker.ailment) return { next: 'roll-back', failure: worker.ailment, worker: worker.id };
+    if (worker.phase === 'serving' && worker.checkFailure)
+      return { next: 'roll-back', failure: { reason: 'unhealthy', ...worker.checkFailure }, worker: worker.id };
   }
   return undefined;
 }

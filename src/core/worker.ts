@@ -8,7 +8,7 @@
  */
 import { nothing } from './account.ts';
 import type { Effect, Report } from './effect.ts';
-import type { Ailment, CheckFailure, ConnectionAccount, ConnectionCounts, Exit, Failure, Policy, WorkerEvent } from './event.ts';
+import type { Ailment, ConnectionAccount, ConnectionCounts, Exit, Failure, HealthFailure, Policy, WorkerEvent } from './event.ts';
 
 interface Identity {
   readonly id: number;
@@ -16,7 +16,13 @@ interface Identity {
   readonly spawnedAt: number;
 }
 
-export type Starting = Identity & { readonly phase: 'starting'; readonly listening: boolean; readonly deadline: number };
+export type Starting = Identity & {
+  readonly phase: 'starting';
+  readonly listening: boolean;
+  /** What its preflight failed by last. */
+  readonly preflight?: HealthFailure;
+  readonly deadline: number;
+};
 export type Ready = Identity & { readonly phase: 'ready' };
 export type Admitted = Identity & { readonly phase: 'admitted'; readonly deadline: number };
 export type Serving = Identity & {
@@ -27,7 +33,7 @@ export type Serving = Identity & {
   /** Failed health checks in a row. */
   readonly strikes: number;
   /** The last of them. */
-  readonly checkFailure: CheckFailure | null;
+  readonly checkFailure: HealthFailure | null;
   /** 0: not measured yet. */
   readonly rssBytes: number;
 };
@@ -138,6 +144,8 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
   switch (event.type) {
     case 'worker-listening':
       return [{ ...worker, listening: true }];
+    case 'worker-preflight-failed':
+      return unhealthy(worker, event.failure);
     case 'worker-ready':
       return becomeReady(worker, event.now);
     case 'worker-withdrew':
@@ -147,7 +155,7 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
       if (event.now < worker.deadline) return [worker];
       // a job need not listen: living for so long is as ready as it gets
       if (policy.restart !== 'always' && !worker.listening) return becomeReady(worker, event.now);
-      return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: worker.listening }, event.now, policy);
+      return unfit(worker, neverReady(worker, policy.readyTimeoutMs), event.now, policy);
     }
     default:
       return [worker];
@@ -156,6 +164,18 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
 
 function becomeReady(worker: Starting, now: number): WorkerStep {
   return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: now - worker.spawnedAt })];
+}
+
+/** The last failure is remembered; told is one of another kind than the last: bodies may hold times and counters. */
+function unhealthy(worker: Starting, failure: HealthFailure): WorkerStep {
+  const { request, status, error } = worker.preflight ?? {};
+  const isKnown = request === failure.request && status === failure.status && (status !== undefined || error === failure.error);
+  const next: Starting = { ...worker, preflight: failure };
+  return isKnown ? [next] : [next, report(worker, { type: 'worker-preflight-failed', failure })];
+}
+
+function neverReady({ listening, preflight }: Starting, timeoutMs: number): Failure {
+  return preflight === undefined ? { reason: 'ready-timeout', timeoutMs, listening } : { reason: 'preflight', timeoutMs, ...preflight };
 }
 
 function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
@@ -195,7 +215,7 @@ function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy
       const told = report(worker, { type: 'worker-check-failed', failure, strikes });
       const judged: Serving = { ...worker, strikes, checkFailure: failure };
       if (strikes < policy.healthFailures) return [judged, told];
-      const [ailing, ...more] = ail(judged, failure);
+      const [ailing, ...more] = ail(judged, { reason: 'unhealthy', ...failure });
       return [ailing, told, ...more];
     }
     default:

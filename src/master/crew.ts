@@ -4,7 +4,7 @@ import { toReport } from '../errors.ts';
 import type { Handle } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import type { OwnedFile } from '../owned-file.ts';
-import type { FromWorker, ToWorker, WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { makeTickets, type Tickets } from '../tickets.ts';
 import type { Listeners } from './listeners.ts';
 import type { Happening } from './loop.ts';
@@ -18,6 +18,8 @@ const EXAMINE_TIMEOUT_MS = 500;
 
 /** What a worker says of itself. */
 export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
+/** A worker that is asked how it is has so much longer for the answer than its pages have. */
+const CHECK_ALLOWANCE_MS = 1_000;
 
 /** What the crew needs of its master. */
 export interface CrewHost {
@@ -37,6 +39,7 @@ export interface CrewHost {
 export interface Order {
   readonly launch: Launch;
   readonly waitReady: boolean;
+  readonly preflight: HealthTerms;
   readonly times: WorkerIdentity['times'];
   readonly backlog: number | undefined;
 }
@@ -46,21 +49,22 @@ export class Crew {
   readonly #host: CrewHost;
   readonly #processes = new Map<number, WorkerProcess>();
   readonly #examined = new Map<number, (answer: Answer) => void>();
-  #lastExamined = 0;
+  readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
+  #lastQuestion = 0;
 
   constructor(host: CrewHost) {
     this.#host = host;
   }
 
-  spawn(worker: number, generation: number, { launch, waitReady, times, backlog }: Order): void {
+  spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
     const tickets = this.#makeTickets(worker);
     router.add(worker, tickets);
-    const identity = { worker, generation, waitReady, times, listeners: listeners.named(generation), master: process.pid };
+    const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
     const child = startWorker(launch, identity, tickets?.fd, {
       onMessage: (message, handle) => {
         router.heard(worker);
-        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
+        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, holdsBack: waitReady || preflight.requests.length > 0 }, message);
         else this.#hear(worker, message, handle);
       },
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
@@ -100,7 +104,7 @@ export class Crew {
 
   /** How a worker is; null if it does not answer in time. */
   async examine(worker: number): Promise<Answer | null> {
-    const id = ++this.#lastExamined;
+    const id = ++this.#lastQuestion;
     let timer: NodeJS.Timeout | undefined;
     const answer = new Promise<Answer | null>((resolve) => {
       this.#examined.set(id, resolve);
@@ -118,6 +122,17 @@ export class Crew {
     return this.#processes.get(worker)?.stack();
   }
 
+  /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */
+  async check(worker: number, terms: HealthTerms): Promise<HealthFailure | null> {
+    const id = ++this.#lastQuestion;
+    const { promise, answer } = awaitCheck(terms);
+    this.#checks.set(id, answer);
+    this.send(worker, { type: 'check', id, ...terms });
+    const failure = await promise;
+    this.#checks.delete(id);
+    return failure;
+  }
+
   #hear(worker: number, message: Exclude<FromWorker, Listen>, handle: ConnectionHandle | undefined): void {
     const { dispatch, note, router } = this.#host;
     switch (message.type) {
@@ -125,6 +140,8 @@ export class Crew {
         return dispatch({ type: 'worker-listening', worker });
       case 'ready':
         return dispatch({ type: 'worker-ready', worker });
+      case 'preflight-failed':
+        return dispatch({ type: 'worker-preflight-failed', worker, failure: message.failure });
       case 'admitted':
         return dispatch({ type: 'worker-admitted', worker });
       case 'admit-failed':
@@ -144,6 +161,8 @@ export class Crew {
       case 'vitals':
         this.#examined.get(message.id)?.(message);
         return this.#host.onVitals(worker, message.rssBytes);
+      case 'checked':
+        return this.#checks.get(message.id)?.(message.failure);
       case 'notice':
         return note(worker, message.text);
       case 'failed':
@@ -160,13 +179,13 @@ export class Crew {
     }
   }
 
-  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
+  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; holdsBack: boolean }, { id, ...query }: Listen): Promise<void> {
     const { listeners, router, files, note } = this.#host;
     const known = listeners.files.length;
     try {
       const { handle, ...grant } = await listeners.grant(query, terms);
       if (handle) router.granted(worker, grant.listener);
-      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
+      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.holdsBack }, handle);
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
@@ -183,4 +202,17 @@ export class Crew {
       });
     }
   }
+}
+
+function awaitCheck({ requests, timeoutMs }: HealthTerms): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
+  let answer: (failure: HealthFailure | null) => void = () => {};
+  const promise = new Promise<HealthFailure | null>((resolve) => {
+    const failure = { request: requests.map(nameRequest).join(', '), error: `no answer within ${timeoutMs / 1000} s` };
+    const timer = setTimeout(() => resolve(failure), timeoutMs + CHECK_ALLOWANCE_MS);
+    answer = (result) => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+  });
+  return { promise, answer };
 }

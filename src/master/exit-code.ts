@@ -20,7 +20,7 @@ function codeOf(exit: Exit): number {
 /** A port that is taken or forbidden, and a release that can't be resolved, have codes of their own. */
 function failureExitCode(failure: Failure): number {
   if (failure.reason === 'crash-loop') return exitCodes['crash-loop'];
-  const error = 'error' in failure ? failure.error : undefined;
+  const error = 'error' in failure && typeof failure.error === 'object' ? failure.error : undefined;
   if (failure.reason === 'release-rejected') return exitCodes[error?.code as keyof typeof exitCodes] ?? exitCodes['start-failed'];
   if (error?.syscall !== 'listen') return exitCodes['start-failed'];
   if (error.code === 'EADDRINUSE') return exitCodes['address-in-use'];

@@ -26,11 +26,12 @@ export function policyOf(config: Config): Policy {
 }
 
 /** What is looked at while a worker serves. One that waits for a debugger is not blocked. */
-export function vitalSettingsOf(config: Config | undefined): VitalSettings {
-  const isDebugged = config?.nodeArg.some((arg) => arg.startsWith('--inspect')) === true;
+export function vitalSettingsOf(config: Config): VitalSettings {
+  const isDebugged = config.nodeArg.some((arg) => arg.startsWith('--inspect'));
   return {
-    heartbeatTimeoutMs: config === undefined || isDebugged ? 0 : config.heartbeatTimeout,
-    isMemoryLimited: config?.maxMemory !== undefined,
-    healthIntervalMs: null,
+    heartbeatTimeoutMs: isDebugged ? 0 : config.heartbeatTimeout,
+    isMemoryLimited: config.maxMemory !== undefined,
+    health: { requests: config.health, statuses: config.preflightStatus, timeoutMs: config.healthTimeout },
+    healthIntervalMs: config.healthInterval,
   };
 }

@@ -47,7 +47,8 @@ export class Releases {
   order(generation: number): Order | Promise<Order> {
     const { config, launch } = this.#known.get(generation) as Release;
     const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
-    const order = { waitReady: config.waitReady, times, backlog: config.backlog };
+    const preflight = { requests: config.preflight, statuses: config.preflightStatus, timeoutMs: config.preflightTimeout };
+    const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog };
     if (isStillThere(launch)) return { ...order, launch };
     return resolveLaunch(config, this.#host.origin).then((current) => ({ ...order, launch: current }));
   }

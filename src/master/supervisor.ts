@@ -78,7 +78,7 @@ class Supervisor {
     this.#releases = new Releases({ config: options.config, origin: options.origin, listeners, loadConfig: options.loadConfig });
     this.#vitals = new Vitals({
       ping: (worker) => this.#crew.ping(worker),
-      check: async () => null,
+      check: (worker, terms) => this.#crew.check(worker, terms),
       dispatch: (happening) => this.#loop.dispatch(happening),
     });
     this.#router = new Router({
@@ -149,7 +149,14 @@ class Supervisor {
     const { fleet } = this.#loop;
     this.#router.refresh(this.#workersIn('draining'));
     const serving = fleet.phase === 'running' ? fleet.workers.filter(({ phase }) => phase === 'serving') : [];
-    this.#vitals.watch(new Map(serving.map(({ id, generation }) => [id, vitalSettingsOf(this.#releases.configOf(generation))])));
+    this.#vitals.watch(
+      new Map(
+        serving.flatMap(({ id, generation }) => {
+          const config = this.#releases.configOf(generation);
+          return config ? [[id, vitalSettingsOf(config)]] : [];
+        }),
+      ),
+    );
   }
 
   /** One case an effect. */

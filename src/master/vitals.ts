@@ -3,7 +3,8 @@
  * A worker is asked a few times within the timeout and must be silent each time, so that a machine that was suspended, and
  * a master that was stopped, blame nobody.
  */
-import type { CheckFailure } from '../core/event.ts';
+import type { HealthFailure } from '../core/event.ts';
+import type { HealthTerms } from '../protocol/worker.ts';
 import type { Happening } from './loop.ts';
 
 /** Questions in a row that go unanswered before a worker counts as blocked. */
@@ -16,14 +17,14 @@ export interface VitalSettings {
   /** 0: workers need not answer. */
   readonly heartbeatTimeoutMs: number;
   readonly isMemoryLimited: boolean;
-  /** null: there is no health page. */
-  readonly healthIntervalMs: number | null;
+  readonly health: HealthTerms;
+  readonly healthIntervalMs: number;
 }
 
 /** What watching needs of its master. */
 export interface VitalsHost {
   ping(worker: number): void;
-  check(worker: number): Promise<CheckFailure | null>;
+  check(worker: number, terms: HealthTerms): Promise<HealthFailure | null>;
   dispatch(happening: Happening): void;
 }
 
@@ -67,14 +68,14 @@ class Watch {
     this.#worker = worker;
     this.#settings = settings;
     this.#host = host;
-    const { heartbeatTimeoutMs, isMemoryLimited, healthIntervalMs } = settings;
+    const { heartbeatTimeoutMs, isMemoryLimited, health, healthIntervalMs } = settings;
     const heartbeatMs = heartbeatTimeoutMs === 0 ? Number.POSITIVE_INFINITY : Math.ceil(heartbeatTimeoutMs / SILENCES);
     const beatMs = Math.min(heartbeatMs, isMemoryLimited ? MEASURE_MS : Number.POSITIVE_INFINITY);
     if (beatMs !== Number.POSITIVE_INFINITY) {
       host.ping(worker);
       this.#timers.push(setInterval(() => this.#beat(beatMs), beatMs));
     }
-    if (healthIntervalMs === null) return;
+    if (health.requests.length === 0) return;
     this.#timers.push(setInterval(() => void this.#check(), healthIntervalMs));
     void this.#check();
   }
@@ -101,7 +102,7 @@ class Watch {
   async #check(): Promise<void> {
     if (this.#isChecking) return;
     this.#isChecking = true;
-    const failure = await this.#host.check(this.#worker);
+    const failure = await this.#host.check(this.#worker, this.#settings.health);
     this.#isChecking = false;
     if (!this.#hasEnded) this.#host.dispatch({ type: 'worker-checked', worker: this.#worker, failure });
   }

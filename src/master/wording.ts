@@ -1,6 +1,6 @@
 /** What happened, in words: a level, a line, and for machines the facts. */
 import type { Outcome, Refusal, Report } from '../core/effect.ts';
-import type { CheckFailure, ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure } from '../core/event.ts';
+import type { ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure, HealthFailure } from '../core/event.ts';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
 
@@ -83,6 +83,8 @@ function describeWorker(report: WorkerReport, who: string): Line {
   switch (report.type) {
     case 'worker-spawned':
       return info(`${who} starts`);
+    case 'worker-preflight-failed':
+      return warn(`${who} is not healthy yet: ${describeHealth(report.failure)}`);
     case 'worker-ready':
       return info(`${who} is ready after ${duration(report.afterMs)}`);
     case 'worker-serving':
@@ -94,7 +96,7 @@ function describeWorker(report: WorkerReport, who: string): Line {
     case 'worker-overran':
       return warn(`${who} did not end in time: ${report.signal}`);
     case 'worker-check-failed':
-      return warn(`${who} failed a health check (${report.strikes} in a row): ${describeFailure(report.failure)}`);
+      return warn(`${who} failed a health check (${report.strikes} in a row): ${describeHealth(report.failure)}`);
     case 'worker-ailing':
       return warn(`${who} will be replaced: ${describeFailure(report.ailment)}`);
     case 'worker-completed':
@@ -147,12 +149,14 @@ export function describeFailure(failure: Failure): string {
       return failure.error ? `was killed by ${failure.signal}: ${headline(failure.error)}` : `was killed by ${failure.signal}`;
     case 'ready-timeout':
       return `was not ready within ${duration(failure.timeoutMs)} (--ready-timeout): it ${failure.listening ? 'listens, but did not call ready()' : 'does not listen yet'}`;
+    case 'preflight':
+      return `was not ready within ${duration(failure.timeoutMs)} (--ready-timeout): ${describeHealth(failure)}`;
     case 'admit-failed':
       return `could not accept: ${headline(failure.error)}`;
     case 'withdrew':
       return 'stopped accepting of its own accord';
     case 'unhealthy':
-      return describeCheck(failure);
+      return describeHealth(failure);
     case 'blocked':
       return `its event loop has not turned for ${duration(failure.timeoutMs)} (--heartbeat-timeout)`;
     case 'memory':
@@ -174,9 +178,11 @@ export function describeFailure(failure: Failure): string {
   }
 }
 
-function describeCheck({ request, status, body, error }: CheckFailure): string {
-  if (status === undefined) return `${request} gave no answer: ${error === undefined ? 'unknown' : headline(error)}`;
-  return `${request} answered ${status}${body ? ` ${JSON.stringify(body)}` : ''}`;
+/** What was asked of a worker and how that failed: `its page /healthz answered 500 "out of disk"`. */
+export function describeHealth({ request, status, body, error }: HealthFailure): string {
+  const what = /^[/:]/.test(request) ? `its page ${request}` : `its ${request}`;
+  const answered = status === undefined ? '' : ` answered ${status}${body ? ` "${body}"` : ''}`;
+  return `${what}${answered}${error === undefined ? '' : `${answered && ','} failed: ${error}`}`;
 }
 
 /** 85 ms, 1.2 s, 3 min, 2 h 5 min, 4 d 3 h */
@@ -211,7 +217,7 @@ function headline({ name, message, code }: ErrorReport): string {
 }
 
 function stackOf(failure: Failure): string | undefined {
-  return 'error' in failure ? failure.error?.stack : undefined;
+  return 'error' in failure && typeof failure.error === 'object' ? failure.error.stack : undefined;
 }
 
 function isClean(exit: Exit): boolean {

@@ -84,7 +84,7 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
   });
   child.on('message', (message, handle) => {
     if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);
-    if (message === 'ready') return listener.onMessage({ type: 'ready' }); // how a program tells PM2
+    if (message === 'ready') return sendHidden(child, { type: 'said-ready' } satisfies ToWorker); // how a program tells PM2
     listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
   });
   child.once('disconnect', () => {

@@ -1,6 +1,6 @@
 /** Parses what a worker says. A worker runs foreign code: whatever does not fit is refused, and harms nobody. */
 import * as v from 'valibot';
-import { BAGGAGE_LIMIT, type FromWorker } from './worker.ts';
+import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from './worker.ts';
 
 const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
@@ -19,6 +19,13 @@ const error = v.object({
   syscall: v.optional(longText),
 });
 
+const failure = v.object({
+  request: longText,
+  status: v.optional(v.pipe(whole, v.minValue(0), v.maxValue(999))),
+  body: v.optional(v.pipe(v.string(), v.maxLength(BODY_LIMIT))),
+  error: v.optional(longText),
+});
+
 const message = v.variant('type', [
   v.object({
     type: v.literal('listen'),
@@ -35,6 +42,7 @@ const message = v.variant('type', [
   }),
   v.object({ type: v.literal('listening') }),
   v.object({ type: v.literal('ready') }),
+  v.object({ type: v.literal('preflight-failed'), failure }),
   v.object({ type: v.literal('admitted') }),
   v.object({ type: v.literal('admit-failed'), error }),
   v.object({ type: v.literal('withdrew') }),
@@ -45,6 +53,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),
   v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.pipe(v.number(), v.minValue(0)) }),
+  v.object({ type: v.literal('checked'), id: whole, failure: v.nullable(failure) }),
   v.object({ type: v.literal('notice'), text: longText }),
 ]);
 

@@ -35,6 +35,32 @@ export interface ErrorReport {
   readonly syscall?: string;
 }
 
+/** A page of the program that must answer with an expected status. */
+export interface HealthRequest {
+  /** Of the server that is asked; null: any HTTP server of the worker. */
+  readonly port: number | null;
+  readonly path: string;
+}
+
+/** What a worker is asked, and what answers are expected. */
+export interface HealthTerms {
+  readonly requests: readonly HealthRequest[];
+  /** Ranges, both ends included. */
+  readonly statuses: readonly (readonly [from: number, to: number])[];
+  /** For each attempt. */
+  readonly timeoutMs: number;
+}
+
+/** Why a worker is not healthy. */
+export interface HealthFailure {
+  /** The request as it was configured, or `preflight(NAME)` for a function of the program. */
+  readonly request: string;
+  readonly status?: number;
+  /** The first bytes of the answer, printable. */
+  readonly body?: string;
+  readonly error?: string;
+}
+
 /** A file the master made; see owned-file.ts. */
 interface MadeFile {
   readonly path: string;
@@ -47,6 +73,8 @@ export type FromWorker =
   | ({ readonly type: 'listen'; readonly id: number } & ListenQuery)
   | { readonly type: 'listening' }
   | { readonly type: 'ready' }
+  /** It would be ready, but is not healthy yet; told when the failure is another than the last. */
+  | { readonly type: 'preflight-failed'; readonly failure: HealthFailure }
   | { readonly type: 'admitted' }
   | { readonly type: 'admit-failed'; readonly error: ErrorReport }
   /** It has stopped accepting. */
@@ -65,6 +93,7 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly error: ErrorReport }
   /** Answers `examine`; `rssBytes` is its resident memory. */
   | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number }
+  | { readonly type: 'checked'; readonly id: number; readonly failure: HealthFailure | null }
   /** Something an operator should know. */
   | { readonly type: 'notice'; readonly text: string };
 
@@ -97,6 +126,10 @@ export type ToWorker =
   | { readonly type: 'hurry' }
   /** How is it? Whoever answers is alive. */
   | { readonly type: 'examine'; readonly id: number }
+  /** Its program has said so to its parent, as programs for PM2 do. */
+  | { readonly type: 'said-ready' }
+  /** Asks whether it is healthy; answered by `checked`. */
+  | ({ readonly type: 'check'; readonly id: number } & HealthTerms)
   /** Files to remove should the master vanish. */
   | { readonly type: 'files'; readonly files: readonly MadeFile[] };
 
@@ -113,6 +146,9 @@ export interface DrainTimes {
 /** What holds where nobody says otherwise. */
 export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30_000, killTimeoutMs: 5_000 };
 
+/** Longest body of a failed answer, in bytes. */
+export const BODY_LIMIT = 200;
+
 /** Longest baggage of a connection, in characters. */
 export const BAGGAGE_LIMIT: number = 128 * 1024;
 
@@ -126,9 +162,16 @@ export interface WorkerIdentity {
   readonly worker: number;
   readonly generation: number;
   readonly waitReady: boolean;
+  /** What must pass before it is ready. */
+  readonly preflight: HealthTerms;
   /** Descriptor of its tickets. */
   readonly tickets: number;
   readonly times: DrainTimes;
   /** Named listeners of the master: what to give to `server.listen`. */
   readonly listeners: Readonly<Record<string, { readonly host?: string; readonly port: number } | { readonly path: string }>>;
+}
+
+/** A request as it is configured: `/healthz`, `:8080/healthz`. */
+export function nameRequest({ port, path }: HealthRequest): string {
+  return port === null ? path : `:${port}${path}`;
 }

@@ -26,8 +26,12 @@ interface Pending {
   onReply(reply: Reply, handle: ListenHandle | undefined): void;
 }
 
-/** Installs the hook. `ask` sends a query to the master; `nameListener` learns which listener of the master's a server got. */
-export function capture(ask: (id: number, query: ListenQuery) => void, nameListener: (server: Server, listener: number) => void): Capture {
+/** Installs the hook. `ask` sends a query to the master; `nameListener` learns which listener of the master's a server got; `holdsBack`: nothing is accepted before the admission. */
+export function capture(
+  ask: (id: number, query: ListenQuery) => void,
+  nameListener: (server: Server, listener: number) => void,
+  holdsBack: () => boolean,
+): Capture {
   const pending = new Map<number, Pending>();
   const held: { readonly server: Server; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
   const places = placeKeeper();
@@ -47,8 +51,9 @@ export function capture(ask: (id: number, query: ListenQuery) => void, nameListe
         if (handle === undefined) return failListen(server, reply.errno, { ...reply, address: query.address ?? reply.address, port });
         nameListener(server, reply.listener);
         importServerData(server, reply.serverData);
-        const listen = holdBack(handle, reply.backlog, isAdmitted || reply.isAdmitted);
-        if (!isAdmitted && !reply.isAdmitted) held.push({ server, listen, reply, port });
+        const mayAccept = isAdmitted || (reply.isAdmitted && !holdsBack());
+        const listen = holdBack(handle, reply.backlog, mayAccept);
+        if (!mayAccept) held.push({ server, listen, reply, port });
         answer(0, handle);
       },
     });

@@ -11,7 +11,7 @@ import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
-import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { type Capture, capture, refuseInThread } from './capture.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
@@ -19,6 +19,7 @@ import { takeTerm } from './ending.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
 import { makeRegistry } from './handoff/registry.ts';
+import { prepareReadiness, type Readiness } from './readiness.ts';
 import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
 
@@ -26,6 +27,7 @@ interface Parts {
   readonly tell: (message: FromWorker) => void;
   readonly captured: Capture;
   readonly drain: Drain;
+  readonly readiness: Readiness;
   readonly servers: Servers;
   readonly mover: Mover;
   readonly adopt: ReturnType<typeof prepareAdopter>;
@@ -38,7 +40,7 @@ const identity = process.env[WORKER_VARIABLE];
 if (!isMainThread) refuseInThread();
 else if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
 
-function supervise({ master, worker, generation, waitReady, tickets, times, listeners }: WorkerIdentity): void {
+function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {
   hideTraces();
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
@@ -50,21 +52,23 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end(drainTimes);
   });
+  const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.begin(times, 'reload') : drain.hurry())); // the master replaces it
-  const captured = capture((id, query) => {
+  const askForListener = (id: number, query: ListenQuery) => {
     process.channel?.ref(); // an answer is owed
     tell({ type: 'listen', id, ...query });
-  }, servers.named);
+  };
+  const captured = capture(askForListener, servers.named, () => readiness.isGuarded);
   servers.onListening = () => {
     tell({ type: 'listening' });
     // several listens in a row are one: ready is the worker whose last one was answered
-    if (!waitReady) setImmediate(() => captured.isAsking || tell({ type: 'ready' }));
+    if (!waitReady) setImmediate(() => captured.isAsking || readiness.ready());
   };
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket: ticketTaker(tickets), isDraining: () => drain.hasBegun });
   onHidden(process, (body, handle) => {
     const message = body as ToWorker;
     if (message.type === 'files') files = message.files;
-    else obey(message, handle, { tell, captured, drain, servers, mover, adopt });
+    else obey(message, handle, { tell, captured, drain, readiness, servers, mover, adopt });
   });
   // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   const onMasterGone = once(() => {
@@ -80,7 +84,8 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
   publishRuntime({
     ...registry,
     generation,
-    ready: () => tell({ type: 'ready' }),
+    ready: () => readiness.ready(),
+    preflight: (check) => readiness.add(check),
     onDrain: (hook) => drain.addHook(hook),
     listener: (name) => listeners[name],
   });
@@ -97,7 +102,7 @@ function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
 
 /** Does what the master says. */
 function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
-  const { tell, captured, drain, servers, mover, adopt } = parts;
+  const { tell, captured, drain, readiness, servers, mover, adopt } = parts;
   switch (message.type) {
     case 'listener':
       captured.onReply(message, handle as ListenHandle | undefined);
@@ -123,6 +128,19 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return drain.hurry();
     case 'examine':
       return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: process.memoryUsage.rss() });
+    case 'said-ready':
+      return readiness.ready();
+    case 'check':
+      return void check(servers, message).then((failure) => tell({ type: 'checked', id: message.id, failure }));
+  }
+}
+
+async function check(servers: Servers, terms: Extract<ToWorker, { type: 'check' }>): Promise<HealthFailure | null> {
+  try {
+    const { probe } = await import('./probe.ts');
+    return await probe({ servers, userAgent: 'graceful-super/health' }, terms);
+  } catch (error) {
+    return { request: terms.requests.map(nameRequest).join(', '), error: toReport(error).message };
   }
 }
 

@@ -11,6 +11,7 @@ export interface Runtime extends Registry {
   /** 0 without a supervisor. */
   readonly generation: number;
   ready(): void;
+  preflight(check: () => unknown): void;
   onDrain(hook: (info: DrainInfo) => unknown): void;
   listener(name: string): ListenTarget | undefined;
 }

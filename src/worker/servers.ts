@@ -29,6 +29,8 @@ export interface Servers {
   listenerOf(server: Server): number | undefined;
   /** The server that listens there; undefined: none. */
   listeningOn(listener: number): Server | undefined;
+  /** Local ports of connections that this process made to itself: they are nobody's, and counted nowhere. */
+  readonly privatePorts: Set<number>;
   /** Counts a connection that did not come by an accept. */
   track(server: Server, socket: Socket): void;
   /** Called when a server listens; it accepts unless it was held back. */
@@ -44,6 +46,7 @@ export function watchServers(): Servers {
   const listeners = new WeakMap<Server, number>();
   const servers: Servers = {
     all,
+    privatePorts: new Set(),
     count: () => [...all.values()].reduce((sum, { sockets }) => sum + sockets.size, 0),
     named: (server, listener) => void listeners.set(server, listener),
     listenerOf: (server) => listeners.get(server),
@@ -79,6 +82,11 @@ export function connectionsOf({ sockets, secure }: WatchedServer): Socket[] {
   return [...secure, ...[...sockets].filter((socket) => !behind.has(`${socket.remoteAddress}:${socket.remotePort}`))];
 }
 
+/** The process made this connection to itself. The port was its own alone, so no client's connection can have it. */
+export function isPrivate({ privatePorts }: Servers, { localPort }: Pick<Socket, 'localPort'>): boolean {
+  return privatePorts.size > 0 && localPort !== undefined && privatePorts.has(localPort);
+}
+
 /** An HTTP/1.1 server, perhaps behind TLS, perhaps besides HTTP/2. */
 export function isHttpServer(server: Server): server is Server & { closeIdleConnections(): void } {
   return 'closeIdleConnections' in server && typeof server.closeIdleConnections === 'function';
@@ -104,10 +112,12 @@ function watch(server: Server, servers: Servers): WatchedServer {
   const watched: WatchedServer = { server, sockets: new Set(), secure: new Set(), sessions: new Set() };
   server.on('connection', (socket: Socket) => trackIn(watched, servers, socket));
   server.on('secureConnection', (socket: TLSSocket) => {
+    if (isPrivate(servers, socket)) return;
     watched.secure.add(socket);
     socket.once('close', () => watched.secure.delete(socket));
   });
   server.on('session', (session: ServerHttp2Session) => {
+    if (isPrivate(servers, session.socket)) return;
     watched.sessions.add(session);
     session.once('close', () => watched.sessions.delete(session));
   });
@@ -115,7 +125,7 @@ function watch(server: Server, servers: Servers): WatchedServer {
 }
 
 function trackIn(watched: WatchedServer | undefined, servers: Servers, socket: Socket): void {
-  if (watched === undefined || watched.sockets.has(socket)) return;
+  if (watched === undefined || watched.sockets.has(socket) || isPrivate(servers, socket)) return;
   watched.sockets.add(socket);
   socket.once('close', () => {
     watched.sockets.delete(socket);

@@ -9,7 +9,7 @@ import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './clo
 import { closeSession } from './closing/http2.ts';
 import { type Candidate, isQuiet, type Mover } from './handoff/mover.ts';
 import { mayMove, type Registry } from './handoff/registry.ts';
-import { connectionsOf, findSilent, isHttpServer, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
+import { connectionsOf, findSilent, isHttpServer, isPrivate, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
 
 export const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
 const SWEEP_MS = 100;
@@ -79,7 +79,7 @@ function look({ servers, registry, mover }: Grounds, progress: number): Found {
       if (mayMove(registry, server)) for (const socket of connections) if (isQuiet(socket)) sort(watched, socket);
       continue;
     }
-    for (const socket of findIdle(watched, connections)) sort(watched, socket);
+    for (const socket of findIdle(watched, connections)) if (!isPrivate(servers, socket)) sort(watched, socket);
     for (const socket of connections) if (!isHttp(socket) && mover.willMove(server, socket)) candidates.push({ watched, socket });
     closeSomeWebSockets(connections, progress);
   }

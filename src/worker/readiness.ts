@@ -1,0 +1,54 @@
+/** When a worker says that it is ready: at once, or when its preflight has passed. What that takes is loaded only then. */
+import { toReport } from '../errors.ts';
+import type { FromWorker, HealthTerms } from '../protocol/worker.ts';
+import type { Drain } from './drain.ts';
+import type { Check } from './preflight.ts';
+import type { Servers } from './servers.ts';
+
+/** The readiness of this worker. */
+export interface Readiness {
+  /** Nothing may be accepted before it is ready. */
+  readonly isGuarded: boolean;
+  /** Adds a function that must resolve first; too late once it is ready. */
+  add(check: Check): void;
+  /** It would be ready now. */
+  ready(): void;
+}
+
+/** What readiness needs. */
+export interface ReadinessHost {
+  readonly terms: HealthTerms;
+  readonly servers: Servers;
+  readonly drain: Drain;
+  tell(message: FromWorker): void;
+}
+
+/** Prepares to say it. */
+export function prepareReadiness({ terms, servers, drain, tell }: ReadinessHost): Readiness {
+  const checks: Check[] = [];
+  let hasBegun = false;
+  const isGuarded = () => terms.requests.length > 0 || checks.length > 0;
+  const prove = async () => {
+    const abort = new AbortController();
+    drain.addHook(() => abort.abort());
+    const onFailure = (failure: Extract<FromWorker, { type: 'preflight-failed' }>['failure']) => tell({ type: 'preflight-failed', failure });
+    try {
+      const { runPreflight } = await import('./preflight.ts');
+      await runPreflight({ terms, checks, servers, signal: abort.signal, onFailure });
+      tell({ type: 'ready' });
+    } catch (error) {
+      if (!drain.hasBegun) onFailure({ request: 'preflight', error: toReport(error).message });
+    }
+  };
+  return {
+    get isGuarded() {
+      return isGuarded();
+    },
+    add: (check) => void checks.push(check),
+    ready() {
+      if (!isGuarded()) return tell({ type: 'ready' });
+      if (!hasBegun) void prove();
+      hasBegun = true;
+    },
+  };
+}
