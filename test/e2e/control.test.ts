@@ -88,7 +88,7 @@ test('A wrong path is 404, a wrong method 405, garbage harms nobody', async () =
   await using rig = await startMaster({ script: 'http-echo.cjs' });
   const wrong = await send(rig, 'GET', '/nope');
   assert.equal(wrong.status, 404);
-  assert.match(wrong.text, /no such path: \/nope; there are \/status, \/reload, \/stop/);
+  assert.match(wrong.text, /no such path: \/nope; there are \/status, \/reload, \/promote, \/rollback, \/scale, \/stop/);
   for (const path of ['//', '//x:y', '/status/', '/%']) assert.equal((await send(rig, 'GET', path)).status, 404, path);
   for (const [method, path, allowed] of [
     ['POST', '/status', 'GET'],
@@ -197,9 +197,9 @@ test('status in words: generations, workers, open connections, the deadline of a
   assert.match(stdout, new RegExp(`^listening +127\\.0\\.0\\.1:${rig.port()}$`, 'm'));
   assert.match(stdout, /^generation +2, 0 restarts$/m);
   assert.match(stdout, /^last reload +.* ago: reloaded: generation 2 serves in place of 1 after /m);
-  assert.match(stdout, /^WORKER +PID +GENERATION +PHASE +UPTIME +CONNECTIONS +DEADLINE$/m);
-  assert.match(stdout, new RegExp(`^1 +${oldPid} +1 +draining +\\S+ \\S+ +1 +in \\S+ s$`, 'm'));
-  assert.match(stdout, new RegExp(`^2 +${newPid} +2 +serving +\\S+ \\S+ +0 +-$`, 'm'));
+  assert.match(stdout, /^WORKER +PID +GENERATION +PHASE +UPTIME +CONNECTIONS +MEMORY +DEADLINE$/m);
+  assert.match(stdout, new RegExp(`^1 +${oldPid} +1 +draining +\\S+ \\S+ +1 +\\d+ MiB +in \\S+ s$`, 'm'));
+  assert.match(stdout, new RegExp(`^2 +${newPid} +2 +serving +\\S+ \\S+ +0 +\\d+ MiB +-$`, 'm'));
   await slow;
 });
 
