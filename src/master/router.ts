@@ -5,6 +5,7 @@
  *   offer ─→ to the successor with the fewest connections ─adopted→ told `moved`
  *                     └─ refused, dead, silent past the deadline → the next one ─ none left → told `stay`
  */
+import { closeSent } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import type { ConnectionCounts, FromWorker, ToWorker } from '../protocol/worker.ts';
 import { nextTicket, type Tickets } from '../tickets.ts';
@@ -106,7 +107,7 @@ export class Router {
     if (lane) lane.connections = connections;
     const move = this.#take(ticket, by);
     if (move === undefined) return;
-    move.handle.close();
+    closeSent(move.handle);
     const { from, id, kind } = move;
     const sender = this.#lanes.get(from);
     if (sender) sender.moved[kind] = (sender.moved[kind] ?? 0) + 1;
@@ -147,7 +148,7 @@ export class Router {
     const { from, id, listener, baggage, handle, tried } = move;
     const to = this.#choose(move);
     if (to === undefined) {
-      handle.close();
+      closeSent(handle);
       return this.#host.send(from, { type: 'stay', id, reason: move.reason, isFinal: move.isFinal });
     }
     tried.add(to);

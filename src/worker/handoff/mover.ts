@@ -6,6 +6,7 @@
  *                             └─────stay──→ received again, as a successor would
  */
 import type { Server, Socket } from 'node:net';
+import { closeSent } from '../../node/channel.ts';
 import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '../../node/connection.ts';
 import { BAGGAGE_LIMIT, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
@@ -145,7 +146,7 @@ class ConnectionMover implements Mover {
     this.stop();
     for (const [id, { handle, uncount }] of this.#flights) {
       this.#land(id);
-      handle.close();
+      closeSent(handle);
       uncount();
     }
     this.#host.servers.onClose();
