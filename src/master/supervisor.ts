@@ -204,10 +204,11 @@ class Supervisor {
   }
 
   /** Who can go on with the connections of a worker that drains: those that serve now, unless handing over is turned off. */
-  #successorsOf(worker: number): number[] {
-    const { phase, generation } = this.#loop.fleet;
-    if (phase !== 'running' || this.#releases.get(generation)?.config.handoff !== true) return [];
-    return this.#workersIn('serving', generation).filter((other) => other !== worker);
+  #successorsOf(worker: number): number[] | null {
+    const { phase, generation, backoff } = this.#loop.fleet;
+    if (phase !== 'running' || this.#releases.get(generation)?.config.handoff !== true) return null;
+    const others = this.#workersIn('serving', generation).filter((other) => other !== worker);
+    return others.length === 0 && backoff.isLooping ? null : others; // who crashes again and again is not waited for
   }
 
   #workersIn(phase: string, generation?: number): number[] {

@@ -112,7 +112,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       mover.setSuccessors(message.successors);
       return drain.begin(message.times, message.reason);
     case 'successors':
-      return mover.setSuccessors(message.listeners);
+      return mover.setSuccessors(message);
     case 'adopt':
       return adopt(message, handle);
     case 'moved':

@@ -8,7 +8,7 @@
 import type { Server, Socket } from 'node:net';
 import { closeSent } from '../../node/channel.ts';
 import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '../../node/connection.ts';
-import { BAGGAGE_LIMIT, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
+import { BAGGAGE_LIMIT, type FromWorker, type Successors, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
@@ -35,8 +35,7 @@ export interface Mover {
   readonly isBusy: boolean;
   /** So many have arrived, by kind. */
   readonly moved: Readonly<Record<string, number>>;
-  /** Listeners on which there are successors. */
-  setSuccessors(listeners: readonly number[]): void;
+  setSuccessors(successors: Successors): void;
   /** The connection will move when it is quiet, so it needs no `Connection: close`. */
   willMove(server: Server, socket: Socket): boolean;
   /** These are quiet now; they replace what was given before. */
@@ -83,7 +82,9 @@ class ConnectionMover implements Mover {
   readonly #notBefore = new WeakMap<Socket, number>();
   readonly #complaints = new Set<string>();
   #queue: (Candidate & { readonly bytesRead: number })[] = [];
+  /** Listeners on which somebody goes on. */
   #successors: ReadonlySet<number> = new Set();
+  #areAwaited = false;
   #lastId = 0;
   #hasStopped = false;
   #hasSettled = false;
@@ -100,8 +101,9 @@ class ConnectionMover implements Mover {
     return this.#queue.length > 0;
   }
 
-  setSuccessors(listeners: readonly number[]): void {
+  setSuccessors({ listeners, areAwaited }: Successors): void {
     this.#successors = new Set(listeners);
+    this.#areAwaited = areAwaited;
   }
 
   willMove(server: Server, socket: Socket): boolean {
@@ -113,7 +115,7 @@ class ConnectionMover implements Mover {
 
   consider(candidates: readonly Candidate[]): void {
     if (!this.#host.isConnected()) return this.#host.onDisconnect();
-    this.#queue = candidates.map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
+    this.#queue = (this.#areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
     if (this.#queue.length > 0 || this.#flights.size > 0 || this.#hasSettled) return;
     this.#settle();
@@ -170,7 +172,7 @@ class ConnectionMover implements Mover {
   }
 
   #pump(): void {
-    while (!this.#hasStopped && this.#flights.size < WINDOW) {
+    while (!this.#hasStopped && !this.#areAwaited && this.#flights.size < WINDOW) {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
