@@ -9,6 +9,7 @@ import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
+import { ensureDisconnect } from '../node/disconnect.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
@@ -44,8 +45,7 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
   const registry = makeRegistry();
-  const isConnected = () => process.connected;
-  const mover = prepareMover({ servers, registry, tell, isConnected, onDisconnect: () => onMasterGone() });
+  const mover = prepareMover({ servers, registry, tell });
   const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end(drainTimes);
@@ -67,14 +67,14 @@ function supervise({ master, worker, generation, waitReady, tickets, times, list
     else obey(message, handle, { tell, captured, drain, servers, mover, adopt });
   });
   // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
-  const onMasterGone = once(() => {
+  process.once('disconnect', () => {
     drain.addHook(async () => {
       if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
     });
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
-  process.once('disconnect', onMasterGone);
+  ensureDisconnect();
   process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
   presentAsClusterWorker(worker, () => drain.begin(times, 'reload'));
   publishRuntime({
@@ -124,15 +124,6 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
     case 'count-connections':
       return tell({ type: 'connections', id: message.id, count: servers.count() });
   }
-}
-
-function once(act: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (isDone) return;
-    isDone = true;
-    act();
-  };
 }
 
 /** A dying master's channels close a moment before its children get another parent. */
