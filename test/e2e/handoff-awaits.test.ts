@@ -39,6 +39,7 @@ test('The only successor dies: until it is replaced no answer ends a connection,
     async () => (await rig.status()).workers[0]?.connections === 1,
     () => 'the connection is not accepted',
   );
+  const [old] = (await rig.pids()) as [number];
   await rig.hup();
   const [successor] = (await rig.pids()) as [number];
   rig.forget();
@@ -51,6 +52,7 @@ test('The only successor dies: until it is replaced no answer ends a connection,
   const { pid } = await rig.until('worker-serving');
   const { moved, closed } = await rig.until('generation-gone');
   assert.deepEqual([moved, closed], [{ http: 1 }, {}]);
+  assert.ok(!rig.stdout.includes(`adopted ${old} `), 'it is offered to nobody until somebody is there');
   assert.equal((JSON.parse(await visit(wire)) as { pid: number }).pid, pid);
 });
 

@@ -11,7 +11,7 @@ import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '
 import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type Successors, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { addCounts, countKinds } from '../counts.ts';
-import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
+import { isHttpServer, kindOf, type Servers, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
 import { carrierOf, type Registry, stateOptions } from './registry.ts';
 
@@ -39,7 +39,7 @@ export interface Mover {
   setSuccessors(successors: Successors): void;
   /** The connection will move when it is quiet, so it needs no `Connection: close`. */
   willMove(server: Server, socket: Socket): boolean;
-  /** A connection that can't move may be closed for being idle: to its program it leaves just so. */
+  /** A connection that can't move may be closed for being idle; of a raw one its program knows, which is asked as for a move. */
   mayClose(candidate: Candidate): boolean;
   /** These are quiet now; they replace what was given before. */
   consider(candidates: readonly Candidate[]): void;
@@ -116,7 +116,7 @@ class ConnectionMover implements Mover {
   mayClose({ watched: { server }, socket }: Candidate): boolean {
     try {
       const { registry } = this.#host;
-      const carrier = carrierOf(registry, server, socket);
+      const carrier = isHttpServer(server) ? undefined : carrierOf(registry, server, socket);
       return carrier === undefined || carrier.pack({ server, socket, options: stateOptions(registry, server) }) !== undefined;
     } catch {
       return true; // what can't be handed over, as was told where it was to move
