@@ -70,9 +70,10 @@ export class Crew {
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
       onDisconnect: () => dispatch({ type: 'worker-disconnected', worker }),
       onExit: (exit) => {
-        dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved: router.movedOf(worker) });
-        this.#processes.delete(worker);
-        router.remove(worker);
+        router.remove(worker, (moved) => {
+          dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });
+          this.#processes.delete(worker);
+        });
       },
     });
     this.#processes.set(worker, child);

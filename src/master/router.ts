@@ -5,11 +5,15 @@
  *   offer ─→ to the successor with the fewest connections ─adopted→ told `moved`
  *                     └─ refused, dead, silent past the deadline → the next one ─ none left → told `stay`
  */
+import { isDeepStrictEqual } from 'node:util';
+import { closeSent } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
-import type { ConnectionCounts, FromWorker, ToWorker } from '../protocol/worker.ts';
+import type { ConnectionCounts, FromWorker, Successors, ToWorker } from '../protocol/worker.ts';
 import { nextTicket, type Tickets } from '../tickets.ts';
 
 type Said<T> = Extract<FromWorker, { type: T }>;
+
+const nobody: Successors = { listeners: [], areAwaited: false };
 
 /** A worker that answers nothing for so long gets no more connections until it does; milliseconds. */
 const SILENCE_MS = 1_000;
@@ -17,21 +21,24 @@ const SILENCE_MS = 1_000;
 /** What routing needs of its master. */
 export interface RouterHost {
   send(worker: number, message: ToWorker, handle?: ConnectionHandle): void;
-  /** Those that serve in place of this worker. */
-  successorsOf(worker: number): readonly number[];
+  /** Those that serve in place of this worker, none while they are being replaced; null: nobody does, nor will. */
+  successorsOf(worker: number): readonly number[] | null;
   now(): number;
 }
 
 interface Lane {
   /** undefined: the worker can't be given connections. */
-  readonly tickets: Tickets | undefined;
+  tickets: Tickets | undefined;
   /** Listeners that the worker has asked for. */
   readonly listeners: Set<number>;
   readonly moved: Record<string, number>;
   connections: number;
   isSilent: boolean;
-  /** Successors as it was told last. */
-  told: string;
+  /** Listeners of those who served in its place last. */
+  served: readonly number[] | undefined;
+  told: Successors;
+  /** It has ended; called when what it had sent is somebody's. */
+  onLanded: ((moved: ConnectionCounts) => void) | undefined;
 }
 
 interface Move extends Said<'offer'> {
@@ -43,6 +50,8 @@ interface Move extends Said<'offer'> {
   isFinal: boolean;
   to: number;
   deadline: number;
+  /** By a silent worker: it is that worker's, whenever it says so. */
+  isTaken: boolean;
 }
 
 /** All connections that are on their way. */
@@ -59,7 +68,8 @@ export class Router {
 
   /** A worker starts; its tickets are closed with it. */
   add(worker: number, tickets: Tickets | undefined): void {
-    this.#lanes.set(worker, { tickets, listeners: new Set(), moved: {}, connections: 0, isSilent: false, told: '[]' });
+    const lane = { tickets, listeners: new Set<number>(), moved: {}, connections: 0, isSilent: false };
+    this.#lanes.set(worker, { ...lane, served: undefined, told: nobody, onLanded: undefined });
   }
 
   /** A worker has got a listener. */
@@ -78,27 +88,29 @@ export class Router {
     if (lane) lane.isSilent = false;
   }
 
-  /** Listeners on which a worker's connections can be adopted; what it is told of them. */
-  successors(worker: number): number[] {
-    const listeners = this.#host.successorsOf(worker).flatMap((other) => this.#listenersOf(other));
-    const sorted = [...new Set(listeners)].sort((a, b) => a - b);
+  /** What a worker that drains is told of those who go on with its connections. */
+  successors(worker: number): Successors {
     const lane = this.#lanes.get(worker);
-    if (lane) lane.told = JSON.stringify(sorted);
-    return sorted;
+    const others = this.#host.successorsOf(worker);
+    if (lane === undefined) return nobody;
+    if (others !== null && others.length > 0) lane.served = [...new Set(others.flatMap((other) => this.#listenersOf(other)))].sort((a, b) => a - b);
+    // who replaces them will listen where they did; if there never was anybody, it is this worker that is replaced
+    lane.told = others === null ? nobody : { listeners: lane.served ?? [...lane.listeners], areAwaited: others.length === 0 };
+    return lane.told;
   }
 
   /** Tells draining workers what has changed for them. */
   refresh(draining: readonly number[]): void {
     for (const worker of draining) {
       const before = this.#lanes.get(worker)?.told;
-      const listeners = this.successors(worker);
-      if (before !== undefined && before !== JSON.stringify(listeners)) this.#host.send(worker, { type: 'successors', listeners });
+      const successors = this.successors(worker);
+      if (!isDeepStrictEqual(before, successors)) this.#host.send(worker, { type: 'successors', ...successors });
     }
   }
 
   onOffer(from: number, offer: Said<'offer'>, handle: ConnectionHandle | undefined): void {
     if (handle === undefined) return this.#host.send(from, { type: 'stay', id: offer.id, reason: 'its descriptor did not arrive', isFinal: false });
-    this.#next({ ...offer, from, handle, tried: new Set(), reason: 'nobody serves there at the moment', isFinal: false, to: 0, deadline: 0 });
+    this.#next({ ...offer, from, handle, tried: new Set(), reason: 'nobody serves there at the moment', isFinal: false, to: 0, deadline: 0, isTaken: false });
   }
 
   onAdopted(by: number, { ticket, connections }: Said<'adopted'>): void {
@@ -106,28 +118,45 @@ export class Router {
     if (lane) lane.connections = connections;
     const move = this.#take(ticket, by);
     if (move === undefined) return;
-    move.handle.close();
+    closeSent(move.handle);
     const { from, id, kind } = move;
     const sender = this.#lanes.get(from);
-    if (sender) sender.moved[kind] = (sender.moved[kind] ?? 0) + 1;
+    if (sender) count(sender, kind);
     this.#host.send(from, { type: 'moved', id });
+    this.#land(from);
   }
 
-  onRefused(by: number, { ticket, reason }: Said<'refused'>): void {
+  onRefused(by: number, { ticket, reason, isFinal }: Said<'refused'>): void {
     const move = this.#take(ticket, by);
     if (move === undefined) return;
-    this.#next({ ...move, reason: `worker ${by}: ${reason}`, isFinal: true });
+    this.#next({ ...move, reason: `worker ${by}: ${reason}`, isFinal });
   }
 
-  /** A worker has ended: what was on its way to it goes elsewhere. */
-  remove(worker: number): void {
+  /**
+   * A worker has ended: what was on its way to it goes elsewhere. `onLanded` is told what has moved of it, as soon as that is
+   * known of what it had sent: within moments, or when a silent worker is passed over.
+   */
+  remove(worker: number, onLanded: (moved: ConnectionCounts) => void): void {
     const lane = this.#lanes.get(worker);
-    this.#lanes.delete(worker);
-    lane?.tickets?.close();
+    if (lane === undefined) return onLanded({});
+    lane.tickets?.close();
+    lane.tickets = undefined;
+    lane.onLanded = onLanded;
     for (const [ticket, move] of this.#movesTo(worker)) {
       this.#moves.delete(ticket);
       this.#next({ ...move, reason: `worker ${worker} has ended`, isFinal: false });
     }
+    this.#land(worker);
+  }
+
+  /** Forgets a worker that has ended, if nothing of it is on its way any more. */
+  #land(worker: number): void {
+    const lane = this.#lanes.get(worker);
+    const moves = [...this.#moves.values()].filter(({ from }) => from === worker);
+    if (lane?.onLanded === undefined || moves.some(({ isTaken }) => !isTaken)) return;
+    this.#lanes.delete(worker);
+    for (const { kind } of moves) count(lane, kind);
+    lane.onLanded({ ...lane.moved });
   }
 
   /** Where a worker can adopt. */
@@ -147,13 +176,14 @@ export class Router {
     const { from, id, listener, baggage, handle, tried } = move;
     const to = this.#choose(move);
     if (to === undefined) {
-      handle.close();
-      return this.#host.send(from, { type: 'stay', id, reason: move.reason, isFinal: move.isFinal });
+      closeSent(handle);
+      this.#host.send(from, { type: 'stay', id, reason: move.reason, isFinal: move.isFinal });
+      return this.#land(from);
     }
     tried.add(to);
     const ticket = this.#issue(to);
     if (ticket === undefined) return this.#next({ ...move, reason: 'no ticket could be written', isFinal: false });
-    this.#moves.set(ticket, { ...move, to, deadline: this.#host.now() + SILENCE_MS });
+    this.#moves.set(ticket, { ...move, to, deadline: this.#host.now() + SILENCE_MS, isTaken: false });
     this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle);
     this.#timer ??= setInterval(() => this.#look(), SILENCE_MS / 4);
   }
@@ -174,7 +204,7 @@ export class Router {
     const waiting = new Map<number, number>();
     for (const { to } of this.#moves.values()) waiting.set(to, (waiting.get(to) ?? 0) + 1);
     let best: { readonly worker: number; readonly load: number } | undefined;
-    for (const worker of this.#host.successorsOf(from)) {
+    for (const worker of this.#host.successorsOf(from) ?? []) {
       const lane = this.#lanes.get(worker);
       if (!lane?.tickets || !lane.listeners.has(listener) || lane.isSilent || tried.has(worker)) continue;
       const load = lane.connections + (waiting.get(worker) ?? 0);
@@ -200,7 +230,11 @@ export class Router {
     const recalled = lane.tickets.recall();
     for (const [ticket, move] of this.#movesTo(worker)) {
       move.deadline = Number.POSITIVE_INFINITY;
-      if (!recalled.has(ticket)) continue;
+      move.isTaken = !recalled.has(ticket);
+      if (move.isTaken) {
+        this.#land(move.from);
+        continue;
+      }
       this.#moves.delete(ticket);
       this.#next({ ...move, reason: `worker ${worker} is silent`, isFinal: false });
     }
@@ -209,4 +243,8 @@ export class Router {
   #movesTo(worker: number): [number, Move][] {
     return [...this.#moves].filter(([, { to }]) => to === worker);
   }
+}
+
+function count({ moved }: Lane, kind: string): void {
+  moved[kind] = (moved[kind] ?? 0) + 1;
 }

@@ -1,7 +1,6 @@
 /** The master: brings custody, crew, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect, Report } from '../core/effect.ts';
-import { servingOf } from '../core/places.ts';
 import { GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
@@ -21,6 +20,7 @@ import { Releases } from './releases.ts';
 import { Router } from './router.ts';
 import { onFault, onSignal } from './signals.ts';
 import { takeStatus } from './status.ts';
+import { successorsOf } from './succession.ts';
 import { Vitals } from './vitals.ts';
 import type { Wish } from './wish.ts';
 import { describeReport } from './wording.ts';
@@ -83,7 +83,10 @@ class Supervisor {
     });
     this.#router = new Router({
       send: (worker, message, handle) => this.#crew.send(worker, message, handle),
-      successorsOf: (worker) => this.#successorsOf(worker),
+      successorsOf: (worker) => {
+        const { fleet } = this.#loop;
+        return this.#releases.configOf(fleet.generation)?.handoff === true ? successorsOf(fleet, worker) : null;
+      },
       now: () => this.#loop.now(),
     });
     this.#loop = startLoop(
@@ -212,13 +215,6 @@ class Supervisor {
   #drain(worker: number, times: DrainTimes): void {
     const reason = this.#loop.fleet.phase === 'running' ? 'reload' : 'stop';
     this.#crew.send(worker, { type: 'drain', times, reason, successors: this.#router.successors(worker) });
-  }
-
-  /** Who can go on with the connections of a worker that drains: those that serve now, unless handing over is turned off. */
-  #successorsOf(worker: number): number[] {
-    const { phase, generation } = this.#loop.fleet;
-    if (phase !== 'running' || this.#releases.configOf(generation)?.handoff !== true) return [];
-    return servingOf(this.#loop.fleet).flatMap(({ id, ailment }) => (id !== worker && ailment === null ? [id] : []));
   }
 
   #workersIn(phase: string): number[] {

@@ -48,7 +48,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('withdrew') }),
   v.object({ type: v.literal('offer'), id: whole, listener: whole, kind: label, baggage: v.pipe(v.string(), v.maxLength(BAGGAGE_LIMIT)) }),
   v.object({ type: v.literal('adopted'), ticket: whole, connections: v.pipe(whole, v.minValue(0)) }),
-  v.object({ type: v.literal('refused'), ticket: whole, reason: longText }),
+  v.object({ type: v.literal('refused'), ticket: whole, reason: longText, isFinal: v.boolean() }),
   v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)) }),
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),

@@ -83,8 +83,8 @@ export type FromWorker =
   | { readonly type: 'offer'; readonly id: number; readonly listener: number; readonly kind: string; readonly baggage: string }
   /** The connection that came with `adopt` is this worker's now; `connections` counts what it has. */
   | { readonly type: 'adopted'; readonly ticket: number; readonly connections: number }
-  /** It is not, and nothing was read from it. */
-  | { readonly type: 'refused'; readonly ticket: number; readonly reason: string }
+  /** It is not, and nothing was read from it. `isFinal`: nor would it be a moment later. */
+  | { readonly type: 'refused'; readonly ticket: number; readonly reason: string; readonly isFinal: boolean }
   /** Everything that could be handed over at once was; `open` connections are left. */
   | { readonly type: 'settled'; readonly open: number }
   /** All its connections are gone: `closed` gracefully, `cut` at the timeout; not counted are those that others adopted. */
@@ -112,10 +112,9 @@ export type ToWorker =
       readonly serverData: unknown;
     }
   | { readonly type: 'admit' }
-  /** `successors`: listeners on which other workers can adopt connections. */
-  | { readonly type: 'drain'; readonly times: DrainTimes; readonly reason: DrainReason; readonly successors: readonly number[] }
-  /** Those listeners have changed since. */
-  | { readonly type: 'successors'; readonly listeners: readonly number[] }
+  | { readonly type: 'drain'; readonly times: DrainTimes; readonly reason: DrainReason; readonly successors: Successors }
+  /** They have changed since. */
+  | ({ readonly type: 'successors' } & Successors)
   /** A connection to adopt, whose handle comes along; whoever can take its ticket owns it. */
   | { readonly type: 'adopt'; readonly ticket: number; readonly listener: number; readonly baggage: string }
   /** Answers `offer`: somebody adopted it. */
@@ -132,6 +131,14 @@ export type ToWorker =
   | ({ readonly type: 'check'; readonly id: number } & HealthTerms)
   /** Files to remove should the master vanish. */
   | { readonly type: 'files'; readonly files: readonly MadeFile[] };
+
+/** Who can go on with the connections of a worker that drains. */
+export interface Successors {
+  /** Listeners on which other workers can adopt connections. */
+  readonly listeners: readonly number[];
+  /** Nobody is there just now, but somebody is to be: until then connections stay as they are. */
+  readonly areAwaited: boolean;
+}
 
 /** `reload`: another worker takes its place; `stop`: nobody does. */
 export type DrainReason = 'reload' | 'stop';

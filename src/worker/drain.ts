@@ -7,6 +7,7 @@ import { stopAccepting } from '../node/handle.ts';
 import { isHttp } from '../node/http.ts';
 import type { ConnectionCounts, DrainReason, DrainTimes } from '../protocol/worker.ts';
 import { lingerClose } from './closing/linger.ts';
+import { addCounts, countKinds, subtract } from './counts.ts';
 import { type DrainInfo, type Hooks, prepareHooks } from './hooks.ts';
 import { connectionsOf, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
 import { type Grounds, SERVICE_RESTART, sweep } from './sweep.ts';
@@ -69,12 +70,14 @@ async function run(grounds: Grounds, hooks: Hooks, times: DrainTimes, account: D
   const timeout = deadline(times.drainTimeoutMs);
   const reason = await Promise.race([gone, hurried, timeout.passed]);
   timeout.clear();
-  const cut = reason === 'gone' ? {} : countByKind(servers);
+  const left = reason === 'gone' ? {} : addCounts(countByKind(servers), mover.inFlight);
+  const before = mover.moved;
   mover.stop();
   if (reason !== 'gone') await cutAll(grounds);
   sweeper.stop();
   if (hooks.areRunning) account.onNotice('an onDrain hook had not ended at the drain timeout');
-  account.onDrained(subtract(subtract(open, cut), mover.moved), cut);
+  const arrived = subtract(mover.moved, before); // meanwhile, of what was in flight
+  account.onDrained(subtract(subtract(open, left), before), subtract(left, arrived));
 }
 
 async function whenGone(grounds: Grounds, hooks: Hooks): Promise<'gone'> {
@@ -87,7 +90,7 @@ async function whenGone(grounds: Grounds, hooks: Hooks): Promise<'gone'> {
 function whenEmpty({ servers, mover }: Grounds): Promise<'gone'> {
   return new Promise((resolve) => {
     const look = () => {
-      if (servers.count() === 0 && mover.inFlight === 0) resolve('gone');
+      if (servers.count() === 0 && Object.keys(mover.inFlight).length === 0) resolve('gone');
     };
     servers.onClose = look;
     look();
@@ -114,19 +117,7 @@ function cutOne({ server }: WatchedServer, socket: Socket): void {
 }
 
 function countByKind(servers: Servers): ConnectionCounts {
-  const counts: Record<string, number> = {};
-  for (const watched of servers.all.values()) {
-    for (const socket of connectionsOf(watched)) {
-      const kind = kindOf(watched, socket);
-      counts[kind] = (counts[kind] ?? 0) + 1;
-    }
-  }
-  return counts;
-}
-
-function subtract(counts: ConnectionCounts, less: ConnectionCounts): ConnectionCounts {
-  const rest = Object.entries(counts).map(([kind, count]): [string, number] => [kind, Math.max(0, count - (less[kind] ?? 0))]);
-  return Object.fromEntries(rest.filter(([, count]) => count > 0));
+  return countKinds([...servers.all.values()].flatMap((watched) => connectionsOf(watched).map((socket) => kindOf(watched, socket))));
 }
 
 function deadline(ms: number): { readonly passed: Promise<'passed'>; clear(): void } {

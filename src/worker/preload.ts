@@ -9,6 +9,7 @@ import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
+import { ensureDisconnect } from '../node/disconnect.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
@@ -46,8 +47,7 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
   const registry = makeRegistry();
-  const isConnected = () => process.connected;
-  const mover = prepareMover({ servers, registry, tell, isConnected, onDisconnect: () => onMasterGone() });
+  const mover = prepareMover({ servers, registry, tell });
   const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end(drainTimes);
@@ -71,14 +71,14 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
     else obey(message, handle, { tell, captured, drain, readiness, servers, mover, adopt });
   });
   // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
-  const onMasterGone = once(() => {
+  process.once('disconnect', () => {
     drain.addHook(async () => {
       if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
     });
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
-  process.once('disconnect', onMasterGone);
+  ensureDisconnect();
   process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
   presentAsClusterWorker(worker, () => drain.begin(times, 'reload'));
   publishRuntime({
@@ -117,7 +117,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       mover.setSuccessors(message.successors);
       return drain.begin(message.times, message.reason);
     case 'successors':
-      return mover.setSuccessors(message.listeners);
+      return mover.setSuccessors(message);
     case 'adopt':
       return adopt(message, handle);
     case 'moved':
@@ -142,15 +142,6 @@ async function check(servers: Servers, terms: Extract<ToWorker, { type: 'check' 
   } catch (error) {
     return { request: terms.requests.map(nameRequest).join(', '), error: toReport(error).message };
   }
-}
-
-function once(act: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (isDone) return;
-    isDone = true;
-    act();
-  };
 }
 
 /** A dying master's channels close a moment before its children get another parent. */

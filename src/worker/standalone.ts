@@ -11,7 +11,7 @@ import { watchServers } from './servers.ts';
 export function runStandalone(): Runtime {
   const servers = watchServers();
   const registry = makeRegistry();
-  const mover = prepareMover({ servers, registry, tell() {}, isConnected: () => true, onDisconnect() {} });
+  const mover = prepareMover({ servers, registry, tell() {} });
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
   const drain = prepareDrain({ servers, registry, mover }, account, (times) => ending.end(times));
   const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));

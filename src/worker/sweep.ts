@@ -36,7 +36,7 @@ export function sweep(grounds: Grounds, { idleGraceMs, drainTimeoutMs }: DrainTi
     if (grounds.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
     const { idle, candidates } = look(grounds, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
     grounds.mover.consider(candidates);
-    closeLongIdle(idle, idleSince, now, idleGraceMs);
+    for (const candidate of findLongIdle(idle, idleSince, now, idleGraceMs)) if (grounds.mover.mayClose(candidate)) closeIdle(candidate.socket);
     endedAt = performance.now();
     lengthMs = endedAt - now;
   };
@@ -58,22 +58,22 @@ function watchResponses({ servers, mover }: Grounds, afterResponse: () => void):
 }
 
 interface Found {
-  readonly idle: ReadonlySet<Socket>;
+  readonly idle: ReadonlyMap<Socket, WatchedServer>;
   readonly candidates: readonly Candidate[];
 }
 
 /** `progress` is how far the second half of the drain timeout has passed. */
 function look({ servers, registry, mover }: Grounds, progress: number): Found {
-  const idle = new Set<Socket>();
+  const idle = new Map<Socket, WatchedServer>();
   const candidates: Candidate[] = [];
   const sort = (watched: WatchedServer, socket: Socket) => {
     if (mover.willMove(watched.server, socket)) candidates.push({ watched, socket });
-    else idle.add(socket);
+    else idle.set(socket, watched);
   };
   for (const watched of servers.all.values()) {
     const { server } = watched;
     for (const session of watched.sessions) closeSession(session);
-    for (const socket of findSilent(watched)) idle.add(socket);
+    for (const socket of findSilent(watched)) idle.set(socket, watched);
     const connections = connectionsOf(watched);
     if (!isHttpServer(server)) {
       if (mayMove(registry, server)) for (const socket of connections) if (isQuiet(socket)) sort(watched, socket);
@@ -92,15 +92,17 @@ interface Since {
   readonly bytes: number;
 }
 
-function closeLongIdle(idle: ReadonlySet<Socket>, idleSince: Map<Socket, Since>, now: number, idleGraceMs: number): void {
+function findLongIdle(idle: Found['idle'], idleSince: Map<Socket, Since>, now: number, idleGraceMs: number): Candidate[] {
   for (const socket of [...idleSince.keys()]) if (!idle.has(socket)) idleSince.delete(socket);
-  for (const socket of idle) {
+  const found: Candidate[] = [];
+  for (const [socket, watched] of idle) {
     const bytes = socket.bytesRead + socket.bytesWritten;
     const before = idleSince.get(socket);
     const since = before?.bytes === bytes ? before : { at: now, bytes };
     idleSince.set(socket, since);
-    if (now - since.at >= idleGraceMs) closeIdle(socket);
+    if (now - since.at >= idleGraceMs) found.push({ watched, socket });
   }
+  return found;
 }
 
 /** `progress` runs from 0 at half the drain timeout to 1 at its end: that share of the connections is closed by then. */

@@ -13,11 +13,12 @@ import {
   reloadBegins,
   seed,
   sockets,
+  total,
   type Victims,
   WINDOW,
 } from '../helpers/chaos.ts';
 import { type Client, Crowd } from '../helpers/crowd.ts';
-import { descriptors, poll, startMaster } from '../helpers/rig.ts';
+import { descriptors, isRunning, poll, startMaster } from '../helpers/rig.ts';
 
 /** Each kills one to four workers; pass a larger one to look for what is rare. */
 const rounds = Number(process.env['KILL_ROUNDS'] ?? 30);
@@ -66,7 +67,10 @@ test('Handoff survives kills: a connection in flight outlives the worker it came
     () => `the master holds ${sockets(rig.pid)} sockets, ${before} before`,
   );
   for (const pid of old) process.kill(pid, 'SIGKILL');
-  await rig.until('generation-gone');
+  await poll(
+    () => !old.some(isRunning),
+    () => 'they do not end',
+  );
   process.kill(stopped, 'SIGKILL');
   sleeper.wake();
   await calm(rig, 2);
@@ -78,6 +82,7 @@ test('Handoff survives kills: a connection in flight outlives the worker it came
   const alive = [...crowd.clients, ...rest.clients].filter(({ isOpen }) => isOpen);
   assert.deepEqual([...new Set(alive.map(({ pid }) => pid))], [other], 'with the one that was neither stopped nor killed');
   assert.ok(alive.length >= old.length * WINDOW, `${alive.length} live on`);
+  assert.equal(total((await rig.until('generation-gone'))['moved']), alive.length, 'the account of the dead has those they had in flight');
 });
 
 test('Handoff survives kills: what a stopped successor was sent goes on in the old worker, and moves when it is awake again', async () => {

@@ -20,27 +20,42 @@ export interface AdopterHost {
 export function prepareAdopter(host: AdopterHost): (message: Adopt, handle: ConnectionHandle | undefined) => void {
   return (message, handle) => {
     const { ticket } = message;
-    const refusal = handle === undefined ? 'its descriptor did not arrive' : adopt(host, message, handle);
-    if (refusal !== undefined) return host.tell({ type: 'refused', ticket, reason: refusal });
+    const refusal = handle === undefined ? notNow('its descriptor did not arrive') : adopt(host, message, handle);
+    if (refusal !== undefined) return host.tell({ type: 'refused', ticket, ...refusal });
     host.tell({ type: 'adopted', ticket, connections: host.servers.count() });
   };
 }
 
+type Refusal = Pick<Extract<FromWorker, { type: 'refused' }>, 'reason' | 'isFinal'>;
+
+/** Another one, or this one, may take it a moment later. */
+function notNow(reason: string): Refusal {
+  return { reason, isFinal: false };
+}
+
+function never(reason: string): Refusal {
+  return { reason, isFinal: true };
+}
+
 /** @returns why not; then its handle is closed here, and nothing was read */
-function adopt({ servers, registry, takeTicket, isDraining }: AdopterHost, { ticket, listener, baggage }: Adopt, handle: ConnectionHandle): string | undefined {
-  const refuse = (reason: string) => {
+function adopt(
+  { servers, registry, takeTicket, isDraining }: AdopterHost,
+  { ticket, listener, baggage }: Adopt,
+  handle: ConnectionHandle,
+): Refusal | undefined {
+  const refuse = (refusal: Refusal) => {
     handle.close();
-    return reason;
+    return refusal;
   };
-  if (!takeTicket(ticket)) return refuse('it was given to somebody else meanwhile');
-  if (isDraining()) return refuse('it is draining itself');
+  if (!takeTicket(ticket)) return refuse(notNow('it was given to somebody else meanwhile'));
+  if (isDraining()) return refuse(notNow('it is draining itself'));
   const server = servers.listeningOn(listener);
-  if (server === undefined) return refuse('no server of it listens there');
+  if (server === undefined) return refuse(never('no server of it listens there'));
   const passed = JSON.parse(baggage) as Baggage;
   const carrier = takerOf(registry, server, passed);
-  if (carrier === undefined) return refuse(`its server takes no ${passed.kind} connections over`);
+  if (carrier === undefined) return refuse(never(`its server takes no ${passed.kind} connections over`));
   const arrival = receive(server, handle);
-  if (arrival === undefined) return 'its server takes no more connections';
+  if (arrival === undefined) return never('its server takes no more connections');
   const { socket } = arrival;
   try {
     registry.adopted.add(socket);
@@ -50,6 +65,6 @@ function adopt({ servers, registry, takeTicket, isDraining }: AdopterHost, { tic
   } catch (error) {
     registry.handedOff.add(socket); // it lives on elsewhere
     if (hasHandle(socket)) detach(socket).close();
-    return `it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`;
+    return never(`it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`);
   }
 }

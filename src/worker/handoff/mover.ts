@@ -6,10 +6,12 @@
  *                             └─────stay──→ received again, as a successor would
  */
 import type { Server, Socket } from 'node:net';
+import { closeSent } from '../../node/channel.ts';
 import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '../../node/connection.ts';
-import { BAGGAGE_LIMIT, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
+import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type Successors, type ToWorker } from '../../protocol/worker.ts';
 import { lingerClose } from '../closing/linger.ts';
-import { kindOf, type Servers, type WatchedServer } from '../servers.ts';
+import { addCounts, countKinds } from '../counts.ts';
+import { isHttpServer, kindOf, type Servers, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
 import { carrierOf, type Registry, stateOptions } from './registry.ts';
 
@@ -28,16 +30,17 @@ export interface Candidate {
 
 /** Hands over what may go. */
 export interface Mover {
-  /** Connections that are on their way. */
-  readonly inFlight: number;
+  /** Connections that are on their way, by kind. */
+  readonly inFlight: ConnectionCounts;
   /** More are waiting to be offered. */
   readonly isBusy: boolean;
-  /** So many have arrived, by kind. */
-  readonly moved: Readonly<Record<string, number>>;
-  /** Listeners on which there are successors. */
-  setSuccessors(listeners: readonly number[]): void;
+  /** So many have arrived, or were given up, by kind. */
+  readonly moved: ConnectionCounts;
+  setSuccessors(successors: Successors): void;
   /** The connection will move when it is quiet, so it needs no `Connection: close`. */
   willMove(server: Server, socket: Socket): boolean;
+  /** A connection that can't move may be closed for being idle; of a raw one its program knows, which is asked as for a move. */
+  mayClose(candidate: Candidate): boolean;
   /** These are quiet now; they replace what was given before. */
   consider(candidates: readonly Candidate[]): void;
   onMoved(id: number): void;
@@ -54,9 +57,6 @@ export interface MoverHost {
   readonly registry: Registry;
   /** `onLost`: the handle did not reach the master, nor did the message. */
   tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
-  isConnected(): boolean;
-  /** Node itself tells it only after the handle that it sent last was acknowledged, which a dead master never does. */
-  onDisconnect(): void;
 }
 
 interface Flight extends Candidate {
@@ -74,7 +74,7 @@ export function prepareMover(host: MoverHost): Mover {
 }
 
 class ConnectionMover implements Mover {
-  readonly moved: Record<string, number> = {};
+  moved: ConnectionCounts = {};
   readonly #host: MoverHost;
   readonly #flights = new Map<number, Flight>();
   /** Connections that nobody wanted, or whose state can't cross: they end here. */
@@ -82,7 +82,9 @@ class ConnectionMover implements Mover {
   readonly #notBefore = new WeakMap<Socket, number>();
   readonly #complaints = new Set<string>();
   #queue: (Candidate & { readonly bytesRead: number })[] = [];
+  /** Listeners on which somebody goes on. */
   #successors: ReadonlySet<number> = new Set();
+  #areAwaited = false;
   #lastId = 0;
   #hasStopped = false;
   #hasSettled = false;
@@ -91,16 +93,17 @@ class ConnectionMover implements Mover {
     this.#host = host;
   }
 
-  get inFlight(): number {
-    return this.#flights.size;
+  get inFlight(): ConnectionCounts {
+    return countKinds([...this.#flights.values()].map(({ kind }) => kind));
   }
 
   get isBusy(): boolean {
     return this.#queue.length > 0;
   }
 
-  setSuccessors(listeners: readonly number[]): void {
+  setSuccessors({ listeners, areAwaited }: Successors): void {
     this.#successors = new Set(listeners);
+    this.#areAwaited = areAwaited;
   }
 
   willMove(server: Server, socket: Socket): boolean {
@@ -110,9 +113,18 @@ class ConnectionMover implements Mover {
     );
   }
 
+  mayClose({ watched: { server }, socket }: Candidate): boolean {
+    try {
+      const { registry } = this.#host;
+      const carrier = isHttpServer(server) ? undefined : carrierOf(registry, server, socket);
+      return carrier === undefined || carrier.pack({ server, socket, options: stateOptions(registry, server) }) !== undefined;
+    } catch {
+      return true; // what can't be handed over, as was told where it was to move
+    }
+  }
+
   consider(candidates: readonly Candidate[]): void {
-    if (!this.#host.isConnected()) return this.#host.onDisconnect();
-    this.#queue = candidates.map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
+    this.#queue = (this.#areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
     if (this.#queue.length > 0 || this.#flights.size > 0 || this.#hasSettled) return;
     this.#settle();
@@ -121,7 +133,7 @@ class ConnectionMover implements Mover {
   onMoved(id: number): void {
     const flight = this.#land(id);
     if (flight === undefined) return;
-    this.moved[flight.kind] = (this.moved[flight.kind] ?? 0) + 1;
+    this.moved = addCounts(this.moved, { [flight.kind]: 1 });
     flight.handle.close();
     flight.uncount();
     this.#next();
@@ -143,9 +155,10 @@ class ConnectionMover implements Mover {
 
   abandon(): void {
     this.stop();
-    for (const [id, { handle, uncount }] of this.#flights) {
+    for (const [id, { kind, handle, uncount }] of this.#flights) {
       this.#land(id);
-      handle.close();
+      this.moved = addCounts(this.moved, { [kind]: 1 });
+      closeSent(handle);
       uncount();
     }
     this.#host.servers.onClose();
@@ -169,7 +182,7 @@ class ConnectionMover implements Mover {
   }
 
   #pump(): void {
-    while (!this.#hasStopped && this.#flights.size < WINDOW) {
+    while (!this.#hasStopped && !this.#areAwaited && this.#flights.size < WINDOW) {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first

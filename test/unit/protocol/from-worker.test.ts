@@ -34,7 +34,7 @@ describe('a message of every kind is understood', () => {
     offer,
     { ...offer, kind: '', baggage: '' },
     { type: 'adopted', ticket: 2 ** 32 - 1, connections: 0 },
-    { type: 'refused', ticket: 1, reason: 'no such server' },
+    { type: 'refused', ticket: 1, reason: 'no such server', isFinal: true },
     { type: 'settled', open: 0 },
     { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
     { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
@@ -76,8 +76,9 @@ describe('a message that does not fit is refused', () => {
     ['ticket', { type: 'adopted', connections: 1 }],
     ['ticket', { type: 'adopted', ticket: Number.POSITIVE_INFINITY, connections: 1 }],
     ['connections', { type: 'adopted', ticket: 1, connections: -1 }],
-    ['ticket', { type: 'refused', ticket: '1', reason: '' }],
-    ['reason', { type: 'refused', ticket: 1 }],
+    ['ticket', { type: 'refused', ticket: '1', reason: '', isFinal: true }],
+    ['reason', { type: 'refused', ticket: 1, isFinal: true }],
+    ['isFinal', { type: 'refused', ticket: 1, reason: '' }],
     ['open', { type: 'settled' }],
     ['open', { type: 'settled', open: -1 }],
     ['open', { type: 'settled', open: 0.5 }],
@@ -96,7 +97,7 @@ test('a long text is cut, not refused: it tells why a worker died', () => {
   const parsed = parseFromWorker({ type: 'failed', error: { ...error, stack: 'x'.repeat(1e6) } });
   assert.ok('error' in parsed);
   assert.equal(parsed.error.stack?.length, 65_536);
-  const refused = parseFromWorker({ type: 'refused', ticket: 1, reason: 'x'.repeat(1e6) });
+  const refused = parseFromWorker({ type: 'refused', ticket: 1, reason: 'x'.repeat(1e6), isFinal: true });
   assert.ok('reason' in refused);
   assert.equal(refused.reason.length, 65_536);
 });
