@@ -64,7 +64,7 @@ export class Crew {
     const child = startWorker(launch, identity, tickets?.fd, {
       onMessage: (message, handle) => {
         router.heard(worker);
-        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, holdsBack: waitReady || preflight.requests.length > 0 }, message);
+        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
         else this.#hear(worker, message, handle);
       },
       onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
@@ -180,13 +180,13 @@ export class Crew {
     }
   }
 
-  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; holdsBack: boolean }, { id, ...query }: Listen): Promise<void> {
+  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
     const { listeners, router, files, note } = this.#host;
     const known = listeners.files.length;
     try {
       const { handle, ...grant } = await listeners.grant(query, terms);
       if (handle) router.granted(worker, grant.listener);
-      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.holdsBack }, handle);
+      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);

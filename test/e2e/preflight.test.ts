@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, type Rig, type RigOptions, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { startStorm } from '../helpers/storm.ts';
 import { dial, makeCertificate } from '../helpers/wire.ts';
 
@@ -14,10 +14,14 @@ function healthFile(folder: string): { readonly env: { readonly HEALTH: string }
   return { env: { HEALTH: file }, say: (...lines) => writeFileSync(file, lines.join('\n')) };
 }
 
-async function startHealthy(folder: string, flags: readonly string[] = [], options: Partial<RigOptions> = {}) {
+async function startHealthy(folder: string, flags: readonly string[] = [], { ownTerm = false } = {}) {
   const health = healthFile(folder);
   health.say('200');
-  const rig = await startMaster({ script: 'health-page.cjs', flags: ['--preflight', '/healthz', ...flags], env: health.env, ...options });
+  const rig = await startMaster({
+    script: 'health-page.cjs',
+    flags: ['--preflight', '/healthz', ...flags],
+    env: { ...health.env, OWN_TERM: ownTerm ? '1' : '' },
+  });
   return { rig, health };
 }
 
@@ -28,7 +32,7 @@ function timesAsked(rig: Rig): number {
 
 test('New code whose health page fails never answers a client, and the reload says what it answered', async () => {
   using folder = temporaryFolder();
-  const { rig, health } = await startHealthy(folder.path, ['--ready-timeout', '3s', '--workers', '2']);
+  const { rig, health } = await startHealthy(folder.path, ['--ready-timeout', '4s', '--workers', '2']);
   await using _ = rig;
   const oldPids = await rig.pids();
   health.say('500 out of disk');
@@ -41,13 +45,13 @@ test('New code whose health page fails never answers a client, and the reload sa
   assert.match(stdout, /worker \d \(pid \d+, generation 2\) is not healthy yet: its page \/healthz answered 500 "out of disk"/);
   assert.match(
     stderr,
-    /rolled back: worker \d .*was not ready within 3 s \(--ready-timeout\): its page \/healthz answered 500 "out of disk"; generation 1 goes on/,
+    /rolled back: worker \d .*was not ready within 4 s \(--ready-timeout\): its page \/healthz answered 500 "out of disk"; generation 1 goes on/,
   );
   assert.deepEqual(failures, []);
   for (const pid of byPid.keys()) assert.ok(oldPids.includes(pid), 'only old workers answered');
   assert.deepEqual(await rig.pids(), oldPids);
   const { failure } = await rig.until('reload-finished', ({ outcome }) => outcome === 'rolled-back');
-  assert.deepEqual(failure, { reason: 'preflight', timeoutMs: 3000, request: '/healthz', status: 500, body: 'out of disk' });
+  assert.deepEqual(failure, { reason: 'preflight', timeoutMs: 4000, request: '/healthz', status: 500, body: 'out of disk' });
 });
 
 test('New code that takes its time to get healthy is waited for, and told of once', async () => {
@@ -71,25 +75,22 @@ test('A first start whose preflight fails ends the master and says why; nobody c
   using folder = temporaryFolder();
   const health = healthFile(folder.path);
   health.say('500 no schema');
-  await using rig = await startMaster({
-    script: 'health-page.cjs',
-    flags: ['--preflight', '/healthz', '--ready-timeout', '2s'],
-    env: health.env,
-    waitReady: false,
-  });
+  const flags = ['--preflight', '/healthz', '--ready-timeout', '4s'];
+  await using rig = await startMaster({ script: 'health-page.cjs', flags, env: health.env, waitReady: false });
   await rig.until('worker-preflight-failed');
+  assert.equal(await tryConnect(Number(/^asked \d+ graceful-super\/preflight (\d+)$/m.exec(rig.stdout)?.[1])), 'ECONNREFUSED');
   const { code, stderr } = await rig.finished;
   assert.equal(code, 40);
   assert.match(stderr, /start failed: worker 1 .*its page \/healthz answered 500 \\"no schema\\"/);
 });
 
-test('Until the first preflight has passed nobody can connect', async () => {
+test('Until the first check of the program has passed nobody can connect', async () => {
   using folder = temporaryFolder();
   const check = join(folder.path, 'check');
   writeFileSync(check, 'reject');
   await using rig = await startMaster({ script: 'proves-itself.mjs', env: { CHECK: check }, waitReady: false });
   await rig.until('worker-preflight-failed', ({ message }) => message.includes('its preflight(database) failed: Error: no database'));
-  assert.equal(await tryConnect(portSaid(rig)), 'ECONNREFUSED');
+  assert.equal(await tryConnect(Number(/listening \d+ (\d+)/.exec(rig.stdout)?.[1])), 'ECONNREFUSED');
   writeFileSync(check, 'resolve');
   await rig.until('master-ready');
   assert.match(await readAll(rig.port()), /^pid \d+/);
@@ -127,9 +128,9 @@ test('Other statuses can be expected', async () => {
   await rig.until('worker-preflight-failed', ({ message }) => message.includes('answered 200'));
 });
 
-test('A stop does not wait for a preflight', async () => {
+test('A stop waits for no preflight, also where the program ends by itself', async () => {
   using folder = temporaryFolder();
-  const { rig, health } = await startHealthy(folder.path, ['--drain-timeout', '50s', '--preflight-timeout', '50s', '--ready-timeout', '50s']);
+  const { rig, health } = await startHealthy(folder.path, ['--preflight-timeout', '50s'], { ownTerm: true });
   await using _ = rig;
   health.say('hang');
   rig.signal('SIGHUP');
@@ -147,14 +148,16 @@ test('A crashed worker is replaced by one that has proved itself', async () => {
   const { rig, health } = await startHealthy(folder.path, ['--workers', '2']);
   await using _ = rig;
   const [killed = 0, other] = await rig.pids();
-  health.say('503', '503', '200');
+  health.say('503');
   const storm = startStorm({ port: rig.port(), keepAlive: 2, fresh: 4 });
   process.kill(killed, 'SIGKILL');
   const { worker } = await rig.until('worker-preflight-failed');
-  const asked = new Set(storm.result.byPid.keys());
+  await storm.answered(30);
+  const answered = [...storm.result.byPid.keys()];
+  health.say('200');
   await rig.until('worker-serving', (event) => event['worker'] === worker);
   await storm.stop(); // requests on the killed worker's connections are lost
-  for (const pid of asked) assert.ok([killed, other].includes(pid), 'the new worker answered nobody before');
+  for (const pid of answered) assert.ok([killed, other].includes(pid), 'the new worker answered nobody before');
 });
 
 test('Several pages: each must answer, of any server or of the one on its port', async () => {
@@ -167,14 +170,17 @@ test('A page of the server on a port; where none listens the failure says so', a
   using folder = temporaryFolder();
   const config = join(folder.path, 'config.json');
   writeFileSync(config, '{}');
-  await using rig = await startMaster({ script: 'two-pages.cjs', flags: ['--config', config, '--ready-timeout', '5s'] });
+  await using rig = await startMaster({ script: 'two-pages.cjs', flags: ['--config', config] });
   const [a, b] = [rig.port(0), rig.port(1)];
   writeFileSync(config, JSON.stringify({ preflight: [`:${a}/a`, `:${b}/b`] }));
   assert.equal((await rig.hup())['outcome'], 'committed');
-  writeFileSync(config, JSON.stringify({ preflight: [`:${a}/b`] }));
-  assert.match((await rig.hup()).message, new RegExp(`its page :${a}/b answered 404`));
-  writeFileSync(config, JSON.stringify({ preflight: [':1/a'] }));
-  assert.match((await rig.hup()).message, /its page :1\/a failed: no HTTP server listens on port 1/);
+  for (const [page, why] of [
+    [`:${a}/b`, ' answered 404'],
+    [':1/a', ' failed: no HTTP server listens on port 1'],
+  ]) {
+    writeFileSync(config, JSON.stringify({ preflight: [page], readyTimeout: '4s' }));
+    assert.ok((await rig.hup()).message.includes(`its page ${page}${why}`));
+  }
 });
 
 for (const [script, env] of [
@@ -190,7 +196,7 @@ for (const [script, env] of [
     const config = join(folder.path, 'config.json');
     writeFileSync(config, '{ "preflight": "/" }');
     const { files } = makeCertificate(folder.path);
-    const flags = ['--config', config, '--ready-timeout', '5s'];
+    const flags = ['--config', config];
     await using rig = await startMaster({ script, flags, env: env.length > 0 ? files : {} });
     assert.deepEqual(rig.all('worker-preflight-failed'), []);
     assert.equal((await rig.hup())['outcome'], 'committed');
@@ -199,12 +205,13 @@ for (const [script, env] of [
       [0],
     );
     writeFileSync(config, '{ "preflight": "/", "preflightStatus": 299 }');
-    assert.match((await rig.hup()).message, /its page \/ answered 200/);
+    rig.signal('SIGHUP');
+    await rig.until('worker-preflight-failed', ({ message }) => message.includes('its page / answered 200'));
   });
 }
 
 test('Configured pages of a program without HTTP: the failure says so', async () => {
-  await using rig = await startMaster({ script: 'tcp-echo.cjs', flags: ['--preflight', '/healthz', '--ready-timeout', '2s'], waitReady: false });
+  await using rig = await startMaster({ script: 'tcp-echo.cjs', flags: ['--preflight', '/healthz', '--ready-timeout', '4s'], waitReady: false });
   const { code, stderr } = await rig.finished;
   assert.equal(code, 40);
   assert.match(stderr, /start failed: .*its page \/healthz failed: no HTTP server listens/);
@@ -215,46 +222,48 @@ for (const [title, flags, env] of [
   ['when ready() was called', ['--wait-ready'], { SAYS_READY: 'api' }],
   ['when process.send("ready") was called', ['--wait-ready'], { SAYS_READY: 'pm2' }],
 ] as const) {
-  test(`A check of the program runs ${title}: resolved, rejected, hanging`, async () => {
+  test(`A check of the program runs ${title}; the old code serves until it has passed`, async () => {
     using folder = temporaryFolder();
     const check = join(folder.path, 'check');
-    const say = (what: string) => writeFileSync(check, what);
-    say('resolve');
-    const all = [...flags, '--ready-timeout', '3s', '--preflight-timeout', '500ms'];
-    await using rig = await startMaster({ script: 'proves-itself.mjs', flags: all, env: { CHECK: check, ...env } });
+    writeFileSync(check, 'resolve');
+    await using rig = await startMaster({ script: 'proves-itself.mjs', flags, env: { CHECK: check, ...env } });
     const first = await readAll(rig.port());
-    say('reject');
-    const rejected = await rig.hup();
-    assert.match(rejected.message, /rolled back: .*was not ready within 3 s \(--ready-timeout\): its preflight\(database\) failed: Error: no database/);
-    say('hang');
-    const hanging = await rig.hup();
-    assert.match(hanging.message, /its preflight\(database\) failed: it has not ended within 0\.5 s/);
+    writeFileSync(check, 'reject');
+    rig.signal('SIGHUP');
+    await rig.until('worker-preflight-failed');
     assert.equal(await readAll(rig.port()), first);
-    assert.equal(rig.stdout.split('hang').length - 1, 1, 'one that hangs is not called again');
-    say('resolve');
-    assert.equal((await rig.hup())['outcome'], 'committed');
+    writeFileSync(check, 'resolve');
+    await rig.until('reload-finished', ({ generation, outcome }) => generation === 2 && outcome === 'committed');
     assert.notEqual(await readAll(rig.port()), first);
   });
 }
 
-test('With --wait-ready pages are asked only when ready() was called', async () => {
+test('A check that rejects, or hangs, until the ready timeout rolls back', async () => {
   using folder = temporaryFolder();
-  const go = join(folder.path, 'go');
-  await using rig = await startMaster({
-    script: 'takes-part.mjs',
-    flags: ['--wait-ready', '--preflight', '/nobody-asks-for-this'],
-    env: { READY: go },
-    waitReady: false,
-  });
-  await rig.waitFor(() => rig.stdout.includes('listening') || undefined, 'the listen');
-  writeFileSync(go, '');
-  await rig.until('master-ready');
-  assert.equal((await ask(rig.url())).status, 200);
+  const check = join(folder.path, 'check');
+  writeFileSync(check, 'resolve');
+  const flags = ['--ready-timeout', '4s', '--preflight-timeout', '500ms'];
+  await using rig = await startMaster({ script: 'proves-itself.mjs', flags, env: { CHECK: check } });
+  writeFileSync(check, 'reject');
+  const rejected = await rig.hup();
+  assert.match(rejected.message, /rolled back: .*was not ready within 4 s \(--ready-timeout\): its preflight\(database\) failed: Error: no database/);
+  writeFileSync(check, 'hang');
+  const hanging = await rig.hup();
+  assert.match(hanging.message, /rolled back: .*its preflight\(database\) failed: it has not ended within 0\.5 s/);
+  assert.equal(rig.stdout.split('hang').length - 1, 1, 'one that hangs is not called again');
 });
 
-function portSaid(rig: Rig): number {
-  return Number(/listening \d+ (\d+)/.exec(rig.stdout)?.[1]);
-}
+test('With --wait-ready nothing is asked before ready() was called', async () => {
+  using folder = temporaryFolder();
+  const health = healthFile(folder.path);
+  health.say('200');
+  const flags = ['--wait-ready', '--preflight', '/healthz', '--ready-timeout', '4s'];
+  await using rig = await startMaster({ script: 'health-page.cjs', flags, env: health.env, waitReady: false });
+  const { code, stderr } = await rig.finished;
+  assert.equal(code, 40);
+  assert.match(stderr, /it listens, but did not call ready\(\)/);
+  assert.equal(timesAsked(rig), 0);
+});
 
 /** Code of the error; undefined: somebody listens. */
 function tryConnect(port: number): Promise<string | undefined> {

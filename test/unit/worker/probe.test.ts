@@ -11,7 +11,7 @@ import type { HealthFailure, HealthTerms } from '../../../src/protocol/worker.ts
 import { probe } from '../../../src/worker/probe.ts';
 import { type Servers, watchServers } from '../../../src/worker/servers.ts';
 import { poll, temporaryFolder } from '../../helpers/rig.ts';
-import { makeCertificate } from '../../helpers/wire.ts';
+import { dial, makeCertificate } from '../../helpers/wire.ts';
 
 type Handler = (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => void;
 
@@ -91,12 +91,15 @@ test('A server that takes no more connections is asked nevertheless, and its cou
   const server = http.createServer(answering(200));
   await using well = await host([server]);
   server.maxConnections = 1;
-  const client = net.connect(well.port, '127.0.0.1');
-  await new Promise((resolve) => server.once('connection', resolve));
+  using client = await dial({ port: well.port, host: '127.0.0.1' });
+  await poll(
+    () => servers.count() === 1,
+    () => 'it was not accepted',
+  );
   assert.equal(await well.ask(), null);
   assert.equal(server.maxConnections, 1);
   assert.equal(await new Promise((resolve) => server.getConnections((_, count) => resolve(count))), 1);
-  client.destroy();
+  assert.equal(client.ended, undefined);
 });
 
 test('A thousand probes leave nothing: no descriptor, no connection', async () => {
@@ -124,16 +127,18 @@ test('A thousand probes leave nothing: no descriptor, no connection', async () =
 test('While it is asked, nobody counts the connection', async () => {
   const counts: unknown[] = [];
   const made = Object.values(kinds).map(([, make]) => {
-    const server = make((_, response) => {
+    const server = make((request, response) => {
       const { sockets, secure, sessions } = servers.all.get(server) as NonNullable<ReturnType<typeof servers.all.get>>;
-      counts.push([servers.count(), sockets.size, secure.size, sessions.size]);
-      answering(200)(_, response);
+      server.getConnections((_, count) => {
+        counts.push([servers.count(), sockets.size, secure.size, sessions.size, count]);
+        answering(200)(request, response);
+      });
     });
     return server;
   });
   await using well = await host(made);
   assert.equal(await well.ask(), null);
-  assert.deepEqual(counts, Array(5).fill([0, 0, 0, 0]));
+  assert.deepEqual(counts, Array(5).fill([0, 0, 0, 0, 0]));
 });
 
 test('Several servers: one that answers as expected is enough, unless the port says which', async () => {
