@@ -259,6 +259,7 @@ test('With --wait-ready nothing is asked before ready() was called', async () =>
   health.say('200');
   const flags = ['--wait-ready', '--preflight', '/healthz', '--ready-timeout', '4s'];
   await using rig = await startMaster({ script: 'health-page.cjs', flags, env: health.env, waitReady: false });
+  await rig.until('worker-unfit');
   const { code, stderr } = await rig.finished;
   assert.equal(code, 40);
   assert.match(stderr, /it listens, but did not call ready\(\)/);

@@ -3,7 +3,20 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { describe, test } from 'node:test';
 import * as v from 'valibot';
-import { type Form, list, oneOf, text, toggle, toListenSpec, toName, toSurge, toWorkers, whole } from '../../../src/config/forms.ts';
+import {
+  type Form,
+  list,
+  oneOf,
+  text,
+  toggle,
+  toHealthRequest,
+  toListenSpec,
+  toName,
+  toStatusRange,
+  toSurge,
+  toWorkers,
+  whole,
+} from '../../../src/config/forms.ts';
 
 /** The value, or what was expected instead. */
 function read<T>(form: Form<T>, value: unknown): T | { readonly expected: string } {
@@ -34,6 +47,29 @@ describe('how many workers', () => {
 
 test('the surge is a number or "all"', () => {
   assert.deepEqual(['all', '2', 3, 'auto', 0].map(toSurge), ['all', 2, 3, undefined, undefined]);
+});
+
+describe('a page of the program', () => {
+  for (const [written, page] of [
+    ['/', { port: null, path: '/' }],
+    ['/healthz?full=1', { port: null, path: '/healthz?full=1' }],
+    [':8080/healthz', { port: 8080, path: '/healthz' }],
+  ] as const) {
+    test(written, () => assert.deepEqual(toHealthRequest(written), page));
+  }
+  for (const bad of ['', 'healthz', ':8080', ':0/', ':65536/', ':x/', '/a b', '/ä', '/a\r\nX: y', 'http://x/', `/${'x'.repeat(2001)}`, 7, null, ['/']]) {
+    test(`not ${JSON.stringify(bad)?.slice(0, 40)}`, () => assert.equal(toHealthRequest(bad), undefined));
+  }
+});
+
+test('statuses are one or a range', () => {
+  assert.deepEqual(['204', 204, '200-299', '200-200'].map(toStatusRange), [
+    [204, 204],
+    [204, 204],
+    [200, 299],
+    [200, 200],
+  ]);
+  for (const bad of ['', '2xx', '20', '100', '600', '299-200', '200-', '-200', '200-299-300', 0, null, ['x']]) assert.equal(toStatusRange(bad), undefined);
 });
 
 test('a port may be written as a number', () => {

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { nothing } from '../../../src/core/account.ts';
 import type { DrainTimes, Effect, Report } from '../../../src/core/effect.ts';
-import type { ConnectionAccount, Failure } from '../../../src/core/event.ts';
+import type { ConnectionAccount, Failure, HealthFailure } from '../../../src/core/event.ts';
 import { type Admitted, admit, cut, type Draining, drain, isGone, isWanted, spawn, step, type Worker, type WorkerStep } from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
-import { boom, codeOne, codeZero, everyEvent, type WorkerStepEvent } from '../helpers/worker-events.ts';
+import { boom, codeOne, codeZero, everyEvent, unhealthy, type WorkerStepEvent } from '../helpers/worker-events.ts';
 
 const policy = policyWith();
 const times: DrainTimes = { idleGraceMs: 50, drainTimeoutMs: 500, killTimeoutMs: 100 };
@@ -102,6 +102,7 @@ test('a new worker is spawned with the ready timeout as its deadline', () => {
 describe('starting', () => {
   table(starting, [
     ['worker-listening', 400, [listening]],
+    ['worker-preflight-failed', 400, [{ ...starting, preflight: unhealthy }, told({ type: 'worker-preflight-failed', failure: unhealthy })]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
     ['worker-disconnected', 400, disconnectedAt(400)],
@@ -114,12 +115,52 @@ describe('starting', () => {
 describe('starting and listening', () => {
   table(listening, [
     ['worker-listening', 400, [listening]],
+    ['worker-preflight-failed', 400, [{ ...listening, preflight: unhealthy }, told({ type: 'worker-preflight-failed', failure: unhealthy })]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
     ['worker-disconnected', 400, disconnectedAt(400)],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1010, unfitAt(1010, { ...timedOut, listening: true })],
   ]);
+});
+
+describe('listening, and not healthy', () => {
+  const ill: Worker = { ...listening, preflight: unhealthy };
+
+  function afterFailure(failure: HealthFailure): WorkerStep {
+    return step(ill, { type: 'worker-preflight-failed', worker: 7, now: 500, failure }, policy);
+  }
+
+  test('the ready timeout tells the last failure', () => {
+    assert.deepEqual(step(ill, { type: 'tick', now: 1009 }, policy), [ill]);
+    assert.deepEqual(step(ill, { type: 'tick', now: 1010 }, policy), unfitAt(1010, { reason: 'preflight', timeoutMs: 1000, ...unhealthy }));
+  });
+
+  test('it may become ready', () => {
+    assert.deepEqual(step(ill, eventOf('worker-ready', 400), policy), [ready, told({ type: 'worker-ready', afterMs: 390 })]);
+  });
+
+  test('a failure that differs in its body alone is remembered, but not told', () => {
+    const failure = { ...unhealthy, body: 'out of disk since 7 s' };
+    assert.deepEqual(afterFailure(failure), [{ ...listening, preflight: failure }]);
+  });
+
+  for (const failure of [
+    { ...unhealthy, status: 503 },
+    { ...unhealthy, request: '/other' },
+    { request: '/healthz', error: 'no answer' },
+  ]) {
+    test(`another failure is told: ${JSON.stringify(failure)}`, () => {
+      assert.deepEqual(afterFailure(failure), [{ ...listening, preflight: failure }, told({ type: 'worker-preflight-failed', failure })]);
+    });
+  }
+
+  test('without a status the error tells failures apart', () => {
+    const silent: Worker = { ...listening, preflight: { request: '/healthz', error: 'no answer' } };
+    const failed = (error: string) => step(silent, { type: 'worker-preflight-failed', worker: 7, now: 500, failure: { request: '/healthz', error } }, policy);
+    assert.equal(failed('no answer').length, 1);
+    assert.equal(failed('no HTTP server listens').length, 2);
+  });
 });
 
 describe('ready', () => {

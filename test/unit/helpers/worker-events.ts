@@ -1,5 +1,5 @@
 /** One event of every kind that can happen to a worker. */
-import type { ErrorReport, Exit, WorkerEvent } from '../../../src/core/event.ts';
+import type { ErrorReport, Exit, HealthFailure, WorkerEvent } from '../../../src/core/event.ts';
 
 export type WorkerStepEvent = WorkerEvent | { readonly type: 'tick'; readonly now: number };
 
@@ -7,10 +7,13 @@ export const boom: ErrorReport = { name: 'Error', message: 'boom' };
 export const codeOne: Exit = { reason: 'exit', code: 1 };
 export const codeZero: Exit = { reason: 'exit', code: 0 };
 
+export const unhealthy: HealthFailure = { request: '/healthz', status: 500, body: 'out of disk' };
+
 /** Every event about a worker at that time, and a tick. */
 export function everyEvent(worker: number, now: number): readonly WorkerStepEvent[] {
   return [
     { type: 'worker-listening', worker, now },
+    { type: 'worker-preflight-failed', worker, now, failure: unhealthy },
     { type: 'worker-ready', worker, now },
     { type: 'worker-admitted', worker, now },
     { type: 'worker-admit-failed', worker, now, error: boom },

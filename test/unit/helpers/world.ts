@@ -6,7 +6,7 @@ import type { Effect } from '../../../src/core/effect.ts';
 import type { ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Happening } from './story.ts';
-import { boom, codeOne, codeZero } from './worker-events.ts';
+import { boom, codeOne, codeZero, unhealthy } from './worker-events.ts';
 
 /** A process as the world knows it: what it did, and what it was told. */
 interface Process {
@@ -140,7 +140,8 @@ function mayDo(process: Process): Happening[] {
 }
 
 function onItsWay(worker: number): Happening[] {
-  return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })), { type: 'worker-listening', worker }];
+  const unhealthySoFar: Happening = { type: 'worker-preflight-failed', worker, failure: unhealthy };
+  return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })), { type: 'worker-listening', worker }, unhealthySoFar];
 }
 
 function accepting(worker: number): Happening[] {

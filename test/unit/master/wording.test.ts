@@ -33,6 +33,19 @@ describe('a failure says what happened', () => {
     [{ reason: 'signal', signal: 'SIGSEGV' }, 'was killed by SIGSEGV'],
     [{ reason: 'ready-timeout', timeoutMs: 30_000, listening: false }, 'was not ready within 30 s (--ready-timeout): it does not listen yet'],
     [{ reason: 'ready-timeout', timeoutMs: 500, listening: true }, 'was not ready within 500 ms (--ready-timeout): it listens, but did not call ready()'],
+    [
+      { reason: 'preflight', timeoutMs: 30_000, request: '/healthz', status: 500, body: 'out of disk' },
+      'was not ready within 30 s (--ready-timeout): its page /healthz answered 500 "out of disk"',
+    ],
+    [{ reason: 'preflight', timeoutMs: 500, request: ':80/', status: 302 }, 'was not ready within 500 ms (--ready-timeout): its page :80/ answered 302'],
+    [
+      { reason: 'preflight', timeoutMs: 500, request: '/', status: 200, error: 'no answer within 5 s' },
+      'was not ready within 500 ms (--ready-timeout): its page / answered 200, failed: no answer within 5 s',
+    ],
+    [
+      { reason: 'preflight', timeoutMs: 500, request: 'preflight(database)', error: 'Error: boom' },
+      'was not ready within 500 ms (--ready-timeout): its preflight(database) failed: Error: boom',
+    ],
     [{ reason: 'admit-failed', error: { ...boom, code: 'EINVAL' } }, 'could not accept: Error: boom (EINVAL)'],
     [{ reason: 'spawn-failed', error: { ...boom, message: 'spawn x ENOENT\nmore', code: 'ENOENT' } }, 'could not be started: Error: spawn x ENOENT'],
     [{ reason: 'release-rejected', error: { name: 'GracefulError', message: 'no script' } }, 'no script'],

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parseFromWorker } from '../../../src/protocol/from-worker.ts';
-import { BAGGAGE_LIMIT, type FromWorker } from '../../../src/protocol/worker.ts';
+import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from '../../../src/protocol/worker.ts';
 
 const listen: FromWorker = {
   type: 'listen',
@@ -28,6 +28,8 @@ describe('a message of every kind is understood', () => {
     { ...listen, address: '/run/app.sock', port: -1, addressType: -1, readableAll: true },
     { type: 'listening' },
     { type: 'ready' },
+    { type: 'preflight-failed', failure: { request: '/healthz', status: 500, body: 'x'.repeat(BODY_LIMIT) } },
+    { type: 'preflight-failed', failure: { request: 'preflight(database)', error: 'Error: no database' } },
     { type: 'admitted' },
     { type: 'admit-failed', error },
     { type: 'withdrew' },
@@ -39,6 +41,8 @@ describe('a message of every kind is understood', () => {
     { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
     { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
     { type: 'vitals', id: 3, connections: 0, rssBytes: 1 },
+    { type: 'checked', id: 3, failure: null },
+    { type: 'checked', id: 3, failure: { request: '/healthz', status: 200, error: 'no answer within 5 s' } },
     { type: 'notice', text: 'hello' },
   ];
   for (const message of messages) test(message.type, () => assert.deepEqual(parseFromWorker(message), message));
@@ -86,6 +90,12 @@ describe('a message that does not fit is refused', () => {
     ['cut', { type: 'drained', closed: {}, cut: null }],
     ['connections', { type: 'vitals', id: 1, connections: 0.5, rssBytes: 1 }],
     ['rssBytes', { type: 'vitals', id: 1, connections: 0, rssBytes: -1 }],
+    ['failure', { type: 'preflight-failed' }],
+    ['failure.request', { type: 'preflight-failed', failure: {} }],
+    ['failure.status', { type: 'preflight-failed', failure: { request: '/', status: '500' } }],
+    ['failure.body', { type: 'preflight-failed', failure: { request: '/', body: 'x'.repeat(BODY_LIMIT + 1) } }],
+    ['id', { type: 'checked', failure: null }],
+    ['failure', { type: 'checked', id: 1 }],
     ['text', { type: 'notice' }],
   ];
   for (const [where, value] of wrong) {
@@ -105,7 +115,21 @@ test('a long text is cut, not refused: it tells why a worker died', () => {
 test('what is not part of a message is dropped', () => assert.deepEqual(parseFromWorker({ type: 'ready', extra: 1 }), { type: 'ready' }));
 
 test('nothing that a worker can say throws', () => {
-  const types = fc.constantFrom('listen', 'offer', 'adopted', 'refused', 'settled', 'drained', 'failed', 'admit-failed', 'vitals', 'notice', 'ready');
+  const types = fc.constantFrom(
+    'listen',
+    'offer',
+    'adopted',
+    'refused',
+    'settled',
+    'drained',
+    'failed',
+    'admit-failed',
+    'vitals',
+    'notice',
+    'ready',
+    'preflight-failed',
+    'checked',
+  );
   const others = ['error', 'closed', 'cut', 'count', 'text', 'listener', 'kind', 'baggage', 'ticket', 'connections', 'reason', 'open'];
   const shaped = fc.tuple(types, fc.dictionary(fc.constantFrom(...Object.keys(listen), ...others), fc.anything()));
   const said = fc.oneof(
