@@ -62,9 +62,9 @@ class Worker implements AsyncDisposable {
 
   async connections(): Promise<number> {
     const id = ++this.#lastId;
-    sendHidden(this.child, { type: 'count-connections', id } satisfies ToWorker);
-    type Counted = Extract<FromWorker, { type: 'connections' }>;
-    return (await this.until((message): message is Counted => message.type === 'connections' && message.id === id)).count;
+    sendHidden(this.child, { type: 'examine', id } satisfies ToWorker);
+    type Counted = Extract<FromWorker, { type: 'vitals' }>;
+    return (await this.until((message): message is Counted => message.type === 'vitals' && message.id === id)).connections;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
