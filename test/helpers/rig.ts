@@ -333,7 +333,8 @@ function tryKill(pid: number): void {
   }
 }
 
-function finish(child: ChildProcess): Promise<Finished> {
+/** What a process wrote, and how it ended. */
+export function finish(child: ChildProcess): Promise<Finished> {
   return new Promise((resolve, reject) => {
     let stdout = '';
     let stderr = '';
