@@ -105,7 +105,7 @@ function readEnvFile(file: string): NodeJS.Dict<string> {
 
 /** The master's environment less what only concerns the master. */
 function cleaned(env: Readonly<NodeJS.ProcessEnv>): Record<string, string | undefined> {
-  const isOurs = (key: string) => /^(GRACEFUL_SUPER_|LISTEN_(FDS|PID|FDNAMES)$|NOTIFY_SOCKET$|WATCHDOG_)/.test(key);
+  const isOurs = (key: string) => /^(GRACEFUL_SUPER_|LISTEN_(FDS|PID|PIDFDID|FDNAMES)$|FDSTORE$|NOTIFY_SOCKET$|WATCHDOG_)/.test(key);
   return Object.fromEntries(Object.entries(env).filter(([key]) => !isOurs(key)));
 }
 

@@ -9,8 +9,9 @@ import { Audience } from './audience.ts';
 import { type Claim, claimName, releaseClaim } from './claim.ts';
 import { serveControl } from './control.ts';
 import { Crew } from './crew.ts';
+import { openCustody, tellUnused } from './custody.ts';
 import { exitCodeFor } from './exit-code.ts';
-import { Listeners } from './listeners.ts';
+import type { Listeners } from './listeners.ts';
 import { type Log, openLog } from './log.ts';
 import { type Loop, startLoop } from './loop.ts';
 import { writePidFile } from './pid-file.ts';
@@ -43,7 +44,7 @@ export async function supervise(options: SupervisorOptions): Promise<number> {
     });
   const log = openLog(options.config);
   const claim = await claimName(options.runtimeDir, options.config.name);
-  const listeners = new Listeners();
+  const listeners = openCustody(options.origin.env, log);
   try {
     process.chdir('/'); // an old release that is pruned must not take the master's working directory away
     return await new Supervisor(options, log, claim, listeners).run();
@@ -256,6 +257,7 @@ class Supervisor {
     const listening = this.#listeners.describe(this.#loop.fleet.generation).map(({ address }) => address);
     const where = listening.length === 0 ? 'without a listener' : `listening on ${listening.join(', ')}`;
     const { name } = this.#options.config;
+    tellUnused(this.#listeners, this.#log);
     this.#writePidFile();
     this.#log.write('master-ready', { level: 'info', text: `master "${name}", pid ${process.pid}, ${where}` }, { name, pid: process.pid, listening });
   }

@@ -4,7 +4,9 @@
  * Undocumented, each tried on 20.20, 22.23, 24.21, 26.10:
  * - `net._createServerHandle`: binds without accepting; Node's own `cluster` uses it. `net.Server.listen` would accept in
  *   the master. Missing: the master refuses to start (`canBind`).
+ *   Given a descriptor, it opens that instead, whatever stream socket it is; an errno for anything else.
  * - `handle.getsockname`: libuv reports EADDRINUSE only here or at `listen`, not at `bind`.
+ * - `handle.getpeername`: tells a connection from a listener. `handle.fd`: what a child is to inherit. Without it nothing is stored.
  * - `handle.listen`, `server._handle`, `handle.onconnection`: a worker's backlog is the master's to choose, accepting can wait for the admission,
  *   and a server can stop accepting while its program goes on to believe that it listens.
  */
@@ -14,7 +16,10 @@ import net from 'node:net';
 export interface ListenHandle {
   listen(backlog: number): number;
   close(callback?: () => void): void;
+  readonly fd?: number;
   getsockname?(into: SocketName): number;
+  /** Not of a Unix socket. */
+  getpeername?(into: SocketName): number;
   /** Called by libuv for each accepted connection; set by Node when a server listens. */
   onconnection?(errno: number, connection: object): void;
   /** Of a Unix socket; 1: all may read, 2: all may write. */
@@ -38,7 +43,7 @@ interface SocketName {
 }
 
 interface Internals {
-  _createServerHandle?(address: string | null, port: number, addressType: number, fd: undefined, flags: number): ListenHandle | number;
+  _createServerHandle?(address: string | null, port: number | null, addressType: number | null, fd: number | undefined, flags: number): ListenHandle | number;
 }
 
 interface InternalServer {
@@ -63,11 +68,26 @@ export function bindHandle(address: string, port: number, addressType: number, f
   return errno;
 }
 
+/** Takes an inherited descriptor over. @returns the handle; an errno below 0 where it is neither a TCP nor a Unix stream socket */
+export function openHandle(fd: number): ListenHandle | number {
+  return createServerHandle?.(null, null, null, fd, 0) ?? -95; // EOPNOTSUPP
+}
+
 /** The port that a handle is bound to; 0 for a Unix socket. */
 export function portOf(handle: ListenHandle): number {
+  return nameOf(handle).port ?? 0;
+}
+
+/** What a handle is bound to; empty for a Unix socket. */
+export function nameOf(handle: ListenHandle): SocketName {
   const name: SocketName = {};
   handle.getsockname?.(name);
-  return name.port ?? 0;
+  return name;
+}
+
+/** True for a connection, which is no listener; of Unix sockets it can't be told. */
+export function hasPeer(handle: ListenHandle): boolean {
+  return handle.getpeername?.({}) === 0;
 }
 
 /**

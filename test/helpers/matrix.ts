@@ -11,9 +11,17 @@ const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', 
 // some tests start the binary as another user, who can't look into root's home
 const cache = join(process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')), 'graceful-super-test');
 /** What Node's version has no part in. */
-const sameEverywhere = ['bad-input', 'configuration', 'control', 'crashes', 'logs', 'package', 'nothing-is-left-behind', 'handoff-survives-kills'].map(
-  (name) => `${name}.test.ts`,
-);
+const sameEverywhere = [
+  'bad-input',
+  'configuration',
+  'control',
+  'crashes',
+  'logs',
+  'package',
+  'nothing-is-left-behind',
+  'handoff-survives-kills',
+  'systemd-lab',
+].map((name) => `${name}.test.ts`);
 const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) =>
   readdirSync(folder)
     .filter((file) => file.endsWith('.test.ts') && !sameEverywhere.includes(file))

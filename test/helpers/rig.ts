@@ -34,6 +34,8 @@ export interface RigOptions {
   readonly name?: string;
   /** A folder that the test shares between masters. */
   readonly runtimeDir?: string;
+  /** Descriptors that the master finds from 3 up, with LISTEN_PID its own. */
+  readonly passes?: readonly number[];
   /** False where the test itself looks at a start that fails. */
   readonly waitReady?: boolean;
 }
@@ -84,18 +86,20 @@ export class Rig implements AsyncDisposable {
   #cursor = 0;
   #rest = '';
 
-  constructor({ script, args = [], flags = [], env = {}, cwd = root, name, runtimeDir }: RigOptions) {
+  constructor({ script, args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
     const path = script.startsWith('/') || script.startsWith('.') ? script : fixture(script);
     const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
-    this.child = spawn(process.execPath, args.length > 0 ? [...all, '--', ...args] : all, {
+    const command = [process.execPath, ...all, ...(args.length > 0 ? ['--', ...args] : [])];
+    const [file = '', ...rest] = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh', ...command] : command;
+    this.child = spawn(file, rest, {
       cwd,
       // a second for each reload adds up; tests of the probation say how long it is
       env: { ...process.env, GRACEFUL_SUPER_PROBATION: '0s', PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...passes],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -334,7 +338,8 @@ function tryKill(pid: number): void {
   }
 }
 
-function finish(child: ChildProcess): Promise<Finished> {
+/** What a process wrote, and how it ended. */
+export function finish(child: ChildProcess): Promise<Finished> {
   return new Promise((resolve, reject) => {
     let stdout = '';
     let stderr = '';
