@@ -25,8 +25,10 @@ export interface LoggedEvent {
 }
 
 export interface RigOptions {
-  /** In test/fixtures, or an absolute path. */
-  readonly script: string;
+  /** In test/fixtures, or an absolute path; none if a configuration file among the flags names it. */
+  readonly script?: string;
+  /** A command that becomes the one that follows it. */
+  readonly launcher?: readonly string[];
   readonly args?: readonly string[];
   readonly flags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -84,13 +86,14 @@ export class Rig implements AsyncDisposable {
   #cursor = 0;
   #rest = '';
 
-  constructor({ script, args = [], flags = [], env = {}, cwd = root, name, runtimeDir }: RigOptions) {
+  constructor({ script, launcher = [], args = [], flags = [], env = {}, cwd = root, name, runtimeDir }: RigOptions) {
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
-    const path = script.startsWith('/') || script.startsWith('.') ? script : fixture(script);
-    const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
-    this.child = spawn(process.execPath, args.length > 0 ? [...all, '--', ...args] : all, {
+    const path = script === undefined ? [] : [/^[/.]/.test(script) ? script : fixture(script)];
+    const all = [bin, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
+    const [command = '', ...rest] = [...launcher, process.execPath, ...all];
+    this.child = spawn(command, args.length > 0 ? [...rest, '--', ...args] : rest, {
       cwd,
       env: { ...process.env, PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
       detached: true,
