@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -93,6 +93,22 @@ test('Nothing is left behind: 200 reloads, and neither descriptors nor listeners
   const grown = residentMemory(rig.pid) - memoryBefore;
   assert.ok(grown < 16 * 1024 * 1024, `the master grew by ${grown} bytes in 180 reloads`);
   assert.equal(rig.processes().length, 2, 'the master and one worker');
+});
+
+test('Nothing is left behind: a pid file that a full disk has no room for; the services start all the same', async (t) => {
+  using folder = temporaryFolder();
+  const disk = join(folder.path, 'disk');
+  mkdirSync(disk);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk]).status !== 0) return t.skip('no right to mount a small disk');
+  try {
+    writeFileSync(join(disk, 'filler'), Buffer.alloc(4_096));
+    await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--pid-file', join(disk, 'master.pid')] });
+    assert.match((await rig.until('pid-file-failed')).message, /^cannot write pid file .*\/master\.pid: ENOSPC/);
+    assert.equal((await ask(rig.url())).status, 200);
+    assert.deepEqual(readdirSync(disk), ['filler']);
+  } finally {
+    spawnSync('umount', [disk]);
+  }
 });
 
 test('Nothing is left behind: reloads that fail for want of descriptors leak none', hasLimits ? {} : { skip: 'needs prlimit(1) of util-linux' }, async () => {
