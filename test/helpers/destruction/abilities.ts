@@ -1,9 +1,10 @@
 /** What of its surroundings can be taken from a master on this machine; where not, the reason. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../rig.ts';
+import { findClock } from './clock.ts';
 
 export interface Abilities {
   /** A disk that can be filled. */
@@ -53,13 +54,6 @@ function canMount(): boolean {
   if (isMounted) spawnSync('umount', [folder]);
   rmSync(folder, { recursive: true });
   return isMounted;
-}
-
-function findClock(): string | undefined {
-  const named = process.env['FAKETIME_LIBRARY'];
-  if (named !== undefined) return named;
-  const places = ['/usr/lib', ...(existsSync('/usr/lib') ? readdirSync('/usr/lib').map((entry) => join('/usr/lib', entry)) : [])];
-  return places.map((place) => join(place, 'faketime/libfaketimeMT.so.1')).find((path) => existsSync(path));
 }
 
 function succeeds([command = '', ...args]: readonly string[]): boolean {

@@ -5,12 +5,15 @@ import type { Fault } from './fault.ts';
 import { GOOD, type Release } from './place.ts';
 import { pause, type World } from './world.ts';
 
+/** How long code may take that is never ready. */
+export const NEVER_READY_MS = 800;
+
 export const codeFaults: readonly Fault[] = [
   { name: 'reload', run: async ({ rig }) => rig.signal('SIGHUP') },
   { name: 'flood of reloads', run: flood },
   refused('code that throws', { script: 'throws-at-start.cjs' }),
   refused('code that exits with 0', { script: 'exits-before-ready.cjs' }),
-  refused('code that is never ready', { script: 'never-ready.cjs', readyTimeout: '800ms' }),
+  refused('code that is never ready', { script: 'never-ready.cjs', readyTimeout: `${NEVER_READY_MS}ms` }),
   refused('a syntax error', { script: 'broken/syntax-error.cjs' }),
   refused('code that is not there', { script: 'missing.cjs' }),
   refused('a configuration that is none', 'nonsense'),

@@ -4,9 +4,9 @@
  * killed, nothing is left over.
  */
 import { assertLostBy, calm } from '../chaos.ts';
-import { descriptors, poll, residentMemory } from '../rig.ts';
+import { descriptors, type LoggedEvent, poll, residentMemory } from '../rig.ts';
 import type { Abilities } from './abilities.ts';
-import { codeFaults } from './code-faults.ts';
+import { codeFaults, NEVER_READY_MS } from './code-faults.ts';
 import { Dice } from './dice.ts';
 import type { Fault } from './fault.ts';
 import { Ledger } from './ledger.ts';
@@ -61,7 +61,6 @@ export async function destroyOne(log: LogKind, episode: number, { seed, rounds, 
   } finally {
     world.crowd[Symbol.dispose]();
     await world.rig.kill();
-    place.forgetClock(world.rig.pid);
   }
 }
 
@@ -119,14 +118,20 @@ async function account(world: World): Promise<string> {
   world.complaints.push(...passed.complaints);
   await crowd.askAll();
   world.complaints.push(...crowd.mistakes);
-  const faults = [...rig.events, ...(world.place.log === 'file' ? world.place.logged() : [])].filter(({ event }) => event === 'internal-error');
-  world.complaints.push(...faults.map(({ message, stack }) => `${message}\n${stack}`));
+  const logged = [...rig.events, ...(world.place.log === 'file' ? world.place.logged() : [])];
+  world.complaints.push(...logged.filter(isAlarming).map((event) => JSON.stringify(event)));
   await poll(
     () => rig.processes().length === 1 + WORKERS,
     () => `there are processes beside the master and its workers: ${rig.processes()}`,
   );
   if (world.complaints.length > 0) throw new Error(world.complaints.join('\n'));
   return `${ledger.pids.size} condemned, ${lost + passed.lost} connections lost with them, ${passers.answered} passers answered so far`;
+}
+
+/** Nobody lives so long that a timeout could have passed, but code that is never ready. */
+function isAlarming({ event, failure }: LoggedEvent): boolean {
+  const timeoutMs = (failure as { timeoutMs?: number } | undefined)?.timeoutMs;
+  return event === 'internal-error' || event === 'worker-overran' || (event === 'worker-unfit' && timeoutMs !== NEVER_READY_MS);
 }
 
 /** The end of a master, in one of the ways in which they end. @returns how */

@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fixture, type LoggedEvent, poll, type RigOptions } from '../rig.ts';
 import type { Abilities } from './abilities.ts';
+import { type Clock, showClock } from './clock.ts';
 
 /** `pipe`: the log goes to somebody who reads it; `file`: to a file on the small disk. */
 export type LogKind = 'pipe' | 'file';
@@ -36,16 +37,17 @@ export interface Release {
 export const GOOD: Release = { script: 'counts-requests.mjs' };
 export const WORKERS = 2;
 
-const DISK_SIZE = '1m';
+const DISK = 'size=1m,nr_inodes=100,mode=0755';
 
 export class Place implements Disposable {
   readonly log: LogKind;
   readonly abilities: Abilities;
   readonly disk: string;
   readonly logFile: string;
+  /** undefined: this machine can't show another one. */
+  readonly clock: Clock | undefined;
   readonly #folder: string;
   readonly #config: string;
-  readonly #clock: string;
 
   constructor(log: LogKind, abilities: Abilities) {
     this.log = log;
@@ -54,28 +56,28 @@ export class Place implements Disposable {
     chmodSync(this.#folder, 0o755);
     this.disk = join(this.#folder, 'disk');
     this.#config = join(this.#folder, 'app.json');
-    this.#clock = join(this.#folder, 'clock');
+    this.clock = abilities.clock === undefined ? undefined : showClock(join(this.#folder, 'clock'), abilities.clock);
     this.logFile = join(this.disk, 'master.log');
     mkdirSync(this.disk);
-    if (abilities.disk) spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_SIZE},mode=0755`, 'tmpfs', this.disk]);
+    if (abilities.disk) spawnSync('mount', ['-t', 'tmpfs', '-o', DISK, 'tmpfs', this.disk]);
     if (abilities.become.length > 0) chownSync(this.disk, 65_534, 65_534);
     this.deploy(GOOD);
-    this.setClock('+0');
   }
 
   get options(): RigOptions & { readonly runtimeDir: string } {
-    const { become, reader, clock } = this.abilities;
+    const { become, reader } = this.abilities;
     const piped = this.log === 'pipe' && reader ? ['bash', '-c', 'exec "$@" 2> >(exec env --unset=RIG_MARK cat >&2)', 'bash'] : [];
-    const clocked = clock === undefined ? [] : ['env', `LD_PRELOAD=${clock}`, `FAKETIME_TIMESTAMP_FILE=${this.#clock}`];
+    // only the master itself begins with another clock, by its own right
+    const clocked = ['env', ...Object.entries(this.clock?.env ?? {}).map(([key, value]) => `${key}=${value}`)];
     return {
       launcher: [...piped, ...become, ...clocked],
       flags: [
         ...['--config', this.#config, '--workers', String(WORKERS), '--pid-file', join(this.disk, 'master.pid')],
-        ...['--idle-grace', '10m', '--drain-timeout', '10m', '--max-draining', '100'],
+        ...['--idle-grace', '10m', '--drain-timeout', '10m', '--kill-timeout', '30s', '--max-draining', '100'],
         ...['--restart-limit', '1000', '--backoff-min', '10ms', '--backoff-max', '100ms'],
         ...(this.log === 'file' ? ['--log-file', this.logFile] : []),
       ],
-      env: { TELLS_ACCEPTED: 'yes', FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' },
+      env: { TELLS_ACCEPTED: 'yes' },
       runtimeDir: join(this.disk, 'run'),
       waitReady: false,
     };
@@ -83,27 +85,19 @@ export class Place implements Disposable {
 
   /** The next reload finds this. */
   deploy(release: Release | 'nonsense'): void {
-    const text = release === 'nonsense' ? '{ "script": ' : JSON.stringify({ readyTimeout: '10s', ...release, script: fixture(release.script) });
+    const text = release === 'nonsense' ? '{ "script": ' : JSON.stringify({ readyTimeout: '30s', ...release, script: fixture(release.script) });
     writeFileSync(`${this.#config}.new`, text);
     renameSync(`${this.#config}.new`, this.#config);
   }
 
-  /** Not a byte more goes onto the disk. @returns makes room again */
+  /** Not a byte more goes onto the disk, nor a file. @returns makes room again */
   fill(): () => void {
-    const filler = join(this.disk, 'filler');
-    for (const bytes of [65_536, 4_096, 512, 1]) {
-      try {
-        for (;;) appendFileSync(filler, Buffer.alloc(bytes));
-      } catch {
-        // ENOSPC: that is what we want
-      }
-    }
-    return () => rmSync(filler, { force: true });
-  }
-
-  /** `shift`: as faketime(1) takes it, such as `+10d`. */
-  setClock(shift: string): void {
-    writeFileSync(this.#clock, `${shift}\n`);
+    const fillers = join(this.disk, 'fillers');
+    mkdirSync(fillers);
+    for (const bytes of [65_536, 4_096, 512, 1]) untilFull(() => appendFileSync(join(fillers, 'bytes'), Buffer.alloc(bytes)));
+    let count = 0;
+    untilFull(() => writeFileSync(join(fillers, String(++count)), ''));
+    return () => rmSync(fillers, { recursive: true, force: true });
   }
 
   /** Lines of the log file so far; those that a full disk has cut are left out. */
@@ -132,13 +126,17 @@ export class Place implements Disposable {
     return found as LoggedEvent;
   }
 
-  /** What the library of the clock keeps for a process is left behind when that is killed. */
-  forgetClock(pid: number): void {
-    for (const name of [`sem.faketime_sem_${pid}`, `faketime_shm_${pid}`]) rmSync(join('/dev/shm', name), { force: true });
-  }
-
   [Symbol.dispose](): void {
+    this.clock?.[Symbol.dispose]();
     if (this.abilities.disk) spawnSync('umount', [this.disk]);
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function untilFull(write: () => void): void {
+  try {
+    for (;;) write();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
   }
 }

@@ -12,8 +12,10 @@ export const scarcities: readonly Fault[] = [
   { name: 'no descriptors', isPossible: ({ abilities }) => abilities.limits, run: squeezeDescriptors },
   { name: 'no processes', isPossible: ({ abilities }) => abilities.processLimit, run: squeezeProcesses },
   { name: 'stalled reader of the log', isPossible: ({ abilities, log }) => abilities.reader && log === 'pipe', run: stallReader },
-  { name: 'clock that jumps', isPossible: ({ abilities }) => abilities.clock !== undefined, run: jump },
+  { name: 'clock that jumps', isPossible: ({ clock }) => clock !== undefined, run: jump },
 ];
+
+const LONGEST_MS = 1_500;
 
 /** Most of it while workers start. */
 async function whileReloading(world: World, dice: Dice): Promise<void> {
@@ -21,7 +23,7 @@ async function whileReloading(world: World, dice: Dice): Promise<void> {
     await pause(dice.number(0, 200));
     world.rig.signal('SIGHUP');
   }
-  await pause(dice.number(200, 1_500));
+  await pause(dice.number(200, LONGEST_MS));
 }
 
 async function fillDisk(world: World, dice: Dice): Promise<void> {
@@ -94,9 +96,12 @@ function readerOf(master: number): number | undefined {
   return children.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'cat\n');
 }
 
-/** Nothing that the master does hangs on the time of day. */
+/** Nothing that the master does hangs on the time of day: neither what it waits for nor how long. */
 async function jump(world: World, dice: Dice): Promise<void> {
-  world.place.setClock(dice.pick(['+10d', '-10d', '+20y', '-20y', '+1h', '-1h']));
-  await whileReloading(world, dice);
-  if (dice.may(0.5)) world.place.setClock('+0');
+  for (let jumps = dice.number(1, 4); jumps > 0; jumps--) {
+    if (dice.may(0.7)) world.rig.signal('SIGHUP');
+    await pause(dice.number(0, 500));
+    world.place.clock?.set(dice.pick(['+10d', '-10d', '+20y', '-20y', '+1h', '-1h', '+0']));
+    await pause(dice.number(0, 500));
+  }
 }

@@ -6,9 +6,9 @@ import { pause, type World } from './world.ts';
 /** A worker is struck when one has come so far; `any`: whoever is there, at any time. */
 const phases = ['worker-spawned', 'worker-ready', 'worker-serving', 'worker-draining', 'worker-drained', 'any', 'any'] as const;
 
-const EVENT_MS = 3_000;
+const EVENT_MS = 2_000;
 /** Well below the time that a worker may take to be ready. */
-const LONGEST_SLEEP_MS = 2_500;
+const LONGEST_SLEEP_MS = 2_000;
 
 type Weapon = (world: World, pid: number, dice: Dice) => Promise<void>;
 

@@ -24,6 +24,7 @@ export class World {
   private constructor(place: Place) {
     this.place = place;
     this.rig = new Rig(place.options);
+    place.clock?.pids.push(this.rig.pid);
     this.crowd = new Crowd(this.rig);
     this.passers = new Passers(this.rig);
   }
