@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findClock, showClock } from '../helpers/destruction/clock.ts';
+import { findClock, showClock, unclocked } from '../helpers/destruction/clock.ts';
 import { startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const library = findClock();
@@ -12,11 +12,18 @@ test('A clock that jumps hurries nothing and delays nothing: the master goes by 
   using folder = temporaryFolder();
   const gate = join(folder.path, 'gate');
   using clock = showClock(join(folder.path, 'clock'), library as string);
+  const environment = join(folder.path, 'env');
+  writeFileSync(
+    environment,
+    Object.entries(unclocked)
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join(''),
+  );
   writeFileSync(gate, '');
   await using rig = await startMaster({
     script: 'waits-for-file.cjs',
     env: { GATE: gate, ...clock.env },
-    flags: ['--ready-timeout', '10m', '--backoff-min', '100ms'],
+    flags: ['--ready-timeout', '10m', '--backoff-min', '100ms', '--environment-file', environment],
   });
   clock.pids.push(rig.pid);
   rmSync(gate);

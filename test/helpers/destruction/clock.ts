@@ -1,15 +1,21 @@
-/** Another time of day for a process and its children, by libfaketime; their monotonic clock is left alone. */
+/**
+ * Another time of day for a master, by libfaketime; its monotonic clock is left alone. Its workers must not load the library:
+ * one that is killed at the wrong moment leaves a lock of it behind, at which all others wait for ever.
+ */
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Clock extends Disposable {
-  /** For the environment of the process. */
+  /** For the environment of the master. */
   readonly env: Readonly<Record<string, string>>;
-  /** Those that were started with it directly: what the library keeps for them is removed in the end. */
+  /** Of masters: what the library keeps for them is removed in the end. */
   readonly pids: number[];
   /** As faketime(1) takes it, such as `+10d`; `+0`: the right time. */
   set(shift: string): void;
 }
+
+/** For the environment of workers. */
+export const unclocked: Readonly<Record<string, string>> = { LD_PRELOAD: '' };
 
 /** Where the library is; undefined: not on this machine. */
 export function findClock(): string | undefined {

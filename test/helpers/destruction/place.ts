@@ -20,7 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fixture, type LoggedEvent, poll, type RigOptions } from '../rig.ts';
 import type { Abilities } from './abilities.ts';
-import { type Clock, showClock } from './clock.ts';
+import { type Clock, showClock, unclocked } from './clock.ts';
 
 /** `pipe`: the log goes to somebody who reads it; `file`: to a file on the small disk. */
 export type LogKind = 'pipe' | 'file';
@@ -67,7 +67,6 @@ export class Place implements Disposable {
   get options(): RigOptions & { readonly runtimeDir: string } {
     const { become, reader } = this.abilities;
     const piped = this.log === 'pipe' && reader ? ['bash', '-c', 'exec "$@" 2> >(exec env --unset=RIG_MARK cat >&2)', 'bash'] : [];
-    // only the master itself begins with another clock, by its own right
     const clocked = ['env', ...Object.entries(this.clock?.env ?? {}).map(([key, value]) => `${key}=${value}`)];
     return {
       launcher: [...piped, ...become, ...clocked],
@@ -85,7 +84,7 @@ export class Place implements Disposable {
 
   /** The next reload finds this. */
   deploy(release: Release | 'nonsense'): void {
-    const text = release === 'nonsense' ? '{ "script": ' : JSON.stringify({ readyTimeout: '30s', ...release, script: fixture(release.script) });
+    const text = release === 'nonsense' ? '{ "script": ' : describe(release);
     writeFileSync(`${this.#config}.new`, text);
     renameSync(`${this.#config}.new`, this.#config);
   }
@@ -131,6 +130,10 @@ export class Place implements Disposable {
     if (this.abilities.disk) spawnSync('umount', [this.disk]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function describe(release: Release): string {
+  return JSON.stringify({ readyTimeout: '30s', ...release, script: fixture(release.script), env: { ...release.env, ...unclocked } });
 }
 
 function untilFull(write: () => void): void {
