@@ -6,14 +6,24 @@ import { seed } from '../helpers/chaos.ts';
 import { findAbilities } from '../helpers/destruction/abilities.ts';
 import { destroyOne } from '../helpers/destruction/destroy.ts';
 
-const rounds = Number(process.env['ROUNDS'] ?? 120);
-const EPISODES = rounds < 80 ? 2 : 4;
+const ROUNDS = Number(process.env['ROUNDS'] ?? 120);
+const EPISODES = ROUNDS < 80 ? 2 : 4;
+/** `3.11`: only that round of that episode, ROUNDS times. */
+const ONLY = process.env['ONLY']?.split('.').map(Number);
 
+const say = (line: string) => console.log(line);
 const abilities = findAbilities();
-for (const reason of abilities.reasons) console.log(`left out: ${reason}`);
-console.log(`SEED=${seed} ROUNDS=${rounds}`);
-for (let episode = 1; episode <= EPISODES; episode++) {
-  const course = { seed, rounds: Math.ceil(rounds / EPISODES), abilities, say: (line: string) => console.log(line) };
-  await destroyOne(episode % 2 === 1 ? 'pipe' : 'file', episode, course);
+for (const reason of abilities.reasons) say(`left out: ${reason}`);
+say(`SEED=${seed} ROUNDS=${ROUNDS}`);
+if (ONLY) await play(ONLY[0] as number, new Array<number>(ROUNDS).fill(ONLY[1] as number));
+else
+  for (let episode = 1; episode <= EPISODES; episode++)
+    await play(
+      episode,
+      Array.from({ length: Math.ceil(ROUNDS / EPISODES) }, (_, index) => index + 1),
+    );
+say('nothing was lost but what the killed owned, and nothing is left');
+
+function play(episode: number, rounds: readonly number[]): Promise<void> {
+  return destroyOne(episode % 2 === 1 ? 'pipe' : 'file', episode, { seed, rounds, abilities, say });
 }
-console.log('nothing was lost but what the killed owned, and nothing is left');

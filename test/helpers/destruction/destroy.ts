@@ -30,8 +30,8 @@ const LONGEST_REASON = 4_000;
 
 export interface Course {
   readonly seed: number;
-  /** Of each master. */
-  readonly rounds: number;
+  /** Their numbers, for each master. */
+  readonly rounds: readonly number[];
   readonly abilities: Abilities;
   say(line: string): void;
 }
@@ -46,7 +46,7 @@ export async function destroyOne(log: LogKind, episode: number, { seed, rounds, 
     await calm(world.rig, WORKERS);
     const before = descriptors(world.rig.pid).length;
     let warm = 0;
-    for (let round = 1; round <= rounds; round++) {
+    for (const round of rounds) {
       const name = `episode ${episode} (log to a ${log}), round ${round}`;
       say(`${name}: ${await playRound(world, new Dice(seed * 10_000 + episode * 1_000 + round), name)}`);
       await poll(
@@ -56,7 +56,7 @@ export async function destroyOne(log: LogKind, episode: number, { seed, rounds, 
       if (round === WARM_UP_ROUNDS) warm = residentMemory(world.rig.pid);
     }
     const growth = warm === 0 ? 0 : residentMemory(world.rig.pid) - warm;
-    if (growth > MEMORY_GROWTH) throw new Error(`the master grew by ${growth} bytes from round ${WARM_UP_ROUNDS} to ${rounds}`);
+    if (growth > MEMORY_GROWTH) throw new Error(`the master grew by ${growth} bytes after round ${WARM_UP_ROUNDS}`);
     say(`episode ${episode}: ${await end(world, new Dice(seed * 10_000 + episode))}; the master grew by ${Math.round(growth / 1024)} KiB`);
   } finally {
     world.crowd[Symbol.dispose]();
@@ -84,10 +84,16 @@ async function playRound(world: World, dice: Dice, name: string): Promise<string
     await recover(world);
     return `${title}: ${await account(world)}`;
   } catch (error) {
-    const log = world.place.log === 'file' ? world.place.logged().map((event) => JSON.stringify(event)) : world.rig.stderr.split('\n');
-    const why = String(error instanceof Error ? error.stack : error).replace(/^ *(accepted|adopted) .*\n/gm, '');
-    throw new Error(`${name}, ${title}\n${log.slice(-LAST_LINES).join('\n')}\n${why.slice(0, LONGEST_REASON)}`);
+    throw new Error(`${name}, ${title}\n${await describe(world, error)}`);
   }
+}
+
+/** The end of the log, the master's status, and what went wrong. */
+async function describe({ rig, place }: World, error: unknown): Promise<string> {
+  const log = (place.log === 'file' ? place.logged() : rig.events).slice(-LAST_LINES).map((event) => JSON.stringify(event));
+  const status = await rig.status().then(({ workers, reload }) => JSON.stringify({ workers, reload }), String);
+  const why = String(error instanceof Error ? error.stack : error).replace(/^ *(accepted|adopted) .*\n/gm, '');
+  return [...log, status, why.slice(0, LONGEST_REASON)].join('\n');
 }
 
 function chooseFaults(dice: Dice, place: Place): Fault[] {
@@ -118,6 +124,7 @@ async function account(world: World): Promise<string> {
   world.complaints.push(...passed.complaints);
   await crowd.askAll();
   world.complaints.push(...crowd.mistakes);
+  if (world.place.log === 'file') await world.place.untilLogged('reload-committed', (await rig.status()).generation);
   const logged = [...rig.events, ...(world.place.log === 'file' ? world.place.logged() : [])];
   world.complaints.push(...logged.filter(isAlarming).map((event) => JSON.stringify(event)));
   await poll(

@@ -112,17 +112,14 @@ export class Place implements Disposable {
     return entries.filter((entry) => entry !== 'run' && !entry.startsWith('master.log'));
   }
 
-  /** Waits for the event in whatever kind of log. */
-  async untilLogged(name: string): Promise<LoggedEvent> {
-    let found: LoggedEvent | undefined;
+  /** Waits for an event, of a certain generation, in the log file. */
+  async untilLogged(name: string, generation?: number): Promise<LoggedEvent> {
+    const find = () => this.logged().find((logged) => logged.event === name && (generation === undefined || logged['generation'] === generation));
     await poll(
-      () => {
-        found = this.logged().find(({ event }) => event === name);
-        return found !== undefined;
-      },
-      () => `${name} is not logged`,
+      () => find() !== undefined,
+      () => `${name} ${generation ?? ''} is not logged`,
     );
-    return found as LoggedEvent;
+    return find() as LoggedEvent;
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,7 @@ import { Passers } from './passers.ts';
 import type { Place } from './place.ts';
 
 const LOOK_MS = 2;
+const PATIENCE_MS = 60_000;
 
 export class World {
   readonly place: Place;
@@ -67,6 +68,8 @@ export class World {
   reload(): Promise<boolean | undefined> {
     return new Promise((resolve) => {
       const fail = (why: string) => {
+        clearTimeout(timer);
+        sent.destroy();
         if (!this.isDeaf) this.complain(`a reload was asked for, and ${why}`);
         resolve(undefined);
       };
@@ -76,13 +79,15 @@ export class World {
         try {
           for await (const chunk of response) text += chunk;
           const last = JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as ControlLine;
-          if (last.type === 'outcome') resolve(last.isCommitted);
-          else fail(`its outcome is missing: ${text}`);
+          if (last.type !== 'outcome') return fail(`its outcome is missing: ${text}`);
+          clearTimeout(timer);
+          resolve(last.isCommitted);
         } catch (error) {
           fail(`its answer broke off: ${error}`);
         }
       });
-      sent.once('error', (error) => fail(`nobody answered: ${error}`));
+      const timer = setTimeout(() => fail('nobody told its outcome'), PATIENCE_MS);
+      sent.on('error', (error) => fail(`nobody answered: ${error}`));
       sent.end();
     });
   }
