@@ -4,8 +4,8 @@ import { destroyOne } from '../helpers/destruction/destroy.ts';
 
 const abilities = findAbilities();
 /** The same each time; `npm run test:soak` looks for what others find. */
-const SEED = 20;
-const ROUNDS = [1, 2, 3, 4, 5];
+const SEED = 4602;
+const ROUNDS = [1, 2, 3, 4];
 
 for (const [index, log] of (['pipe', 'file'] as const).entries()) {
   test(`Tested to destruction, nothing is lost but what the killed owned, and nothing is left: log to a ${log}`, async (context) => {
