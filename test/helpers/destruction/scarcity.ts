@@ -28,8 +28,17 @@ async function whileReloading(world: World, dice: Dice): Promise<void> {
 
 async function fillDisk(world: World, dice: Dice): Promise<void> {
   const makeRoom = world.place.fill();
+  await talk(world);
   await whileReloading(world, dice);
   makeRoom();
+}
+
+/** The master logs more than what is left of the last block of its log. */
+async function talk({ rig }: World): Promise<void> {
+  for (let line = 0; line < 60; line++) {
+    rig.signal('SIGUSR2'); // has no meaning, and is told so
+    await pause(2);
+  }
 }
 
 async function rotateLog({ place, rig }: World, dice: Dice): Promise<void> {

@@ -67,10 +67,12 @@ export class World {
   /** Asks for a reload over the control socket. @returns whether it was committed; undefined if no answer came and none was owed */
   reload(): Promise<boolean | undefined> {
     return new Promise((resolve) => {
+      let isOver = false;
       const fail = (why: string) => {
         clearTimeout(timer);
+        if (!isOver && !this.isDeaf) this.complain(`a reload was asked for, and ${why}`);
+        isOver = true;
         sent.destroy();
-        if (!this.isDeaf) this.complain(`a reload was asked for, and ${why}`);
         resolve(undefined);
       };
       const socketPath = join(this.rig.runtimeDir, `${this.rig.name}.sock`);
