@@ -1,5 +1,5 @@
 /** The pid file: complete from its first moment on, there only while the master is ready. */
-import { accessSync, constants, renameSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { GracefulError } from '../errors.ts';
 import { type OwnedFile, rememberFile } from '../owned-file.ts';
@@ -22,6 +22,7 @@ export function writePidFile(path: string): OwnedFile {
     renameSync(draft, path);
     return rememberFile(path);
   } catch (cause) {
+    rmSync(draft, { force: true }); // ENOSPC leaves it there, empty
     throw unwritable(path, cause);
   }
 }

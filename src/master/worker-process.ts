@@ -1,5 +1,6 @@
 /** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { Server, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { toReport } from '../errors.ts';
@@ -13,6 +14,8 @@ import type { Launch } from './release.ts';
 const PRELOAD = fileURLToPath(new URL('../worker/preload.js', import.meta.url));
 /** Where a worker finds its tickets: after its standard streams and the channel. */
 const TICKETS_FD = 4;
+/** A spawn takes four descriptors at once, and its child some until it has begun. */
+const SPARE_DESCRIPTORS = 16;
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
 
@@ -46,6 +49,7 @@ export interface WorkerProcess {
 export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tickets'>, tickets: number | undefined, listener: WorkerListener): WorkerProcess {
   const { script, args, node, nodeArgs, cwd, env } = launch;
   try {
+    ensureDescriptors();
     const child = fork(script, args, {
       execPath: node,
       execArgv: [...nodeArgs, '--require', PRELOAD],
@@ -64,6 +68,19 @@ export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tick
   } catch (error) {
     setImmediate(() => listener.onExit({ reason: 'spawn-failed', error: toReport(error) }));
     return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
+  }
+}
+
+/**
+ * A spawn that runs out of descriptors half-way leaks its end of the channel, since Node forgets it (tried on 20, 22, 24, 26): better not begun.
+ * @throws EMFILE, ENFILE
+ */
+function ensureDescriptors(): void {
+  const spare: number[] = [];
+  try {
+    while (spare.length < SPARE_DESCRIPTORS) spare.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const fd of spare) closeSync(fd);
   }
 }
 

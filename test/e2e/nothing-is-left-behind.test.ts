@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ask, descriptors, poll, type Rig, residentMemory, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+const hasLimits = spawnSync('prlimit', ['--version']).status === 0;
 
 test('Nothing is left behind: kill -9 of a worker that is starting', async () => {
   using folder = temporaryFolder();
@@ -91,6 +94,51 @@ test('Nothing is left behind: 200 reloads, and neither descriptors nor listeners
   assert.ok(grown < 16 * 1024 * 1024, `the master grew by ${grown} bytes in 180 reloads`);
   assert.equal(rig.processes().length, 2, 'the master and one worker');
 });
+
+test('Nothing is left behind: a pid file that a full disk has no room for; the services start all the same', async (t) => {
+  using folder = temporaryFolder();
+  const disk = join(folder.path, 'disk');
+  mkdirSync(disk);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk]).status !== 0) return t.skip('no right to mount a small disk');
+  try {
+    writeFileSync(join(disk, 'filler'), Buffer.alloc(4_096));
+    await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--pid-file', join(disk, 'master.pid')] });
+    assert.match((await rig.until('pid-file-failed')).message, /^cannot write pid file .*\/master\.pid: ENOSPC/);
+    assert.equal((await ask(rig.url())).status, 200);
+    assert.deepEqual(readdirSync(disk), ['filler']);
+  } finally {
+    spawnSync('umount', [disk]);
+  }
+});
+
+test('Nothing is left behind: reloads that fail for want of descriptors leak none', hasLimits ? {} : { skip: 'needs prlimit(1) of util-linux' }, async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs' });
+  const limit = (soft: string) => execFileSync('prlimit', ['--pid', String(rig.pid), `--nofile=${soft}:`]);
+  await rig.hup();
+  await rig.until('generation-gone');
+  const before = descriptors(rig.pid);
+  for (let spare = 0; spare < 24; spare++) {
+    limit(String(limitThatSpares(rig.pid, spare)));
+    const { outcome } = await rig.hup();
+    if (outcome === 'committed') await rig.until('generation-gone');
+    else assert.match(rig.all('reload-finished')[0]?.message ?? '', /EMFILE/);
+  }
+  limit('1024');
+  assert.equal((await rig.hup()).outcome, 'committed');
+  await rig.until('generation-gone');
+  await poll(
+    () => descriptors(rig.pid).length <= before.length,
+    () => `descriptors: ${before} → ${descriptors(rig.pid)}`,
+  );
+});
+
+/** The limit under which a process can open so many descriptors more. */
+function limitThatSpares(pid: number, spare: number): number {
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let limit = 0;
+  for (let free = 0; free < spare || open.has(limit); limit++) if (!open.has(limit)) free++;
+  return limit;
+}
 
 /** Reloads over the control socket. */
 function reload(rig: Rig): Promise<boolean> {

@@ -25,8 +25,10 @@ export interface LoggedEvent {
 }
 
 export interface RigOptions {
-  /** In test/fixtures, or an absolute path. */
-  readonly script: string;
+  /** In test/fixtures, or an absolute path; none if a configuration file among the flags names it. */
+  readonly script?: string;
+  /** A command that becomes the one that follows it. */
+  readonly launcher?: readonly string[];
   readonly args?: readonly string[];
   readonly flags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -86,15 +88,15 @@ export class Rig implements AsyncDisposable {
   #cursor = 0;
   #rest = '';
 
-  constructor({ script, args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
+  constructor({ script, launcher = [], args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
-    const path = script.startsWith('/') || script.startsWith('.') ? script : fixture(script);
-    const all = [bin, 'start', path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
-    const command = [process.execPath, ...all, ...(args.length > 0 ? ['--', ...args] : [])];
-    const [file = '', ...rest] = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh', ...command] : command;
-    this.child = spawn(file, rest, {
+    const path = script === undefined ? [] : [/^[/.]/.test(script) ? script : fixture(script)];
+    const all = [bin, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
+    const before = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'] : launcher;
+    const [command = '', ...rest] = [...before, process.execPath, ...all];
+    this.child = spawn(command, args.length > 0 ? [...rest, '--', ...args] : rest, {
       cwd,
       // a second for each reload adds up; tests of the probation say how long it is
       env: { ...process.env, GRACEFUL_SUPER_PROBATION: '0s', PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
