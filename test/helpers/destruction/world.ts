@@ -83,7 +83,7 @@ export class World {
           const last = JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as ControlLine;
           if (last.type !== 'outcome') return fail(`its outcome is missing: ${text}`);
           clearTimeout(timer);
-          resolve(last.isCommitted);
+          resolve(last.isDone);
         } catch (error) {
           fail(`its answer broke off: ${error}`);
         }
