@@ -123,10 +123,10 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
   return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
 }
 
-function requestPromotion(fleet: Fleet, { request, by, now }: Asked): FleetStep {
+function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {
   const { reload } = fleet;
   if (reload.phase !== 'holding') return refuse(fleet, request, by, fleet.phase === 'running' ? 'no-canary' : 'stopping');
-  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by, now);
+  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by);
 }
 
 /** Whoever waits for a reload is answered as well: code that is not wanted must not come in by the queue. */
