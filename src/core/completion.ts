@@ -16,11 +16,16 @@ export function endsByItself(worker: Worker): boolean {
   return isWanted(worker) || (worker.phase === 'draining' && worker.byItself);
 }
 
-/** Every worker has completed: so has the master. */
+/** Every worker has completed, and no reload is to bring others: so has the master. */
 export function completionRule(fleet: Fleet): FleetStep {
-  const { phase, completed, reload, generation } = fleet;
-  const isDone = completed.length > 0 && (generation === 0 || (reload.phase === 'idle' && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0));
-  return phase === 'running' && isDone ? [{ ...fleet, phase: 'stopping' }] : [fleet];
+  if (fleet.phase !== 'running' || fleet.completed.length === 0) return [fleet];
+  return isDone(fleet) ? [{ ...fleet, phase: 'stopping' }] : [fleet];
+}
+
+function isDone(fleet: Fleet): boolean {
+  const { completed, reload, generation, queued } = fleet;
+  if (generation === 0) return 'policy' in reload && completed.length >= reload.policy.workers;
+  return reload.phase === 'idle' && queued.length === 0 && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0;
 }
 
 /** A crash loop that has lasted too long ends the master. */

@@ -1,7 +1,7 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
- * nothing left to do → reload → giving up → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
+ * reload → nothing left to do → giving up → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
@@ -22,8 +22,8 @@ type Asked = { readonly request: number; readonly by: string; readonly now: numb
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
 const rules: readonly Rule[] = [
-  completionRule,
   reloadRule,
+  completionRule,
   giveUpRule,
   stopRule,
   buryRule,
@@ -155,7 +155,9 @@ function workerExited(fleet: Fleet, event: FleetEvent & { type: 'worker-exited' 
   if (!counts || fleet.phase !== 'running' || !completes(event.exit, policyOf(fleet, worker).restart)) return eachWorker(fleet, step);
   const told = report({ type: 'worker-completed', worker: worker.id, generation: worker.generation, exit: event.exit });
   const ended = fleet.workers.map((other) => (other === worker ? complete(worker, event.exit, event.moved) : other));
-  return [{ ...fleet, workers: ended, completed: [...fleet.completed, event.exit] }, told];
+  // in a first generation it would pass for one that failed
+  const workers = isFirst ? fleet.workers.filter((other) => other !== worker) : ended;
+  return [{ ...fleet, workers, completed: [...fleet.completed, event.exit] }, told];
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {

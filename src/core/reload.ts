@@ -54,8 +54,11 @@ export type Verdict =
 
 const wait: Verdict = { next: 'wait' };
 
-/** Judges a reload by the workers there are. A worker that is anything but on its way to serving fails it before the commit. */
-export function judge(reload: Reload, workers: readonly Worker[], now: number): Verdict {
+/**
+ * Judges a reload by the workers there are. A worker that is anything but on its way to serving fails it before the commit.
+ * `completed`: so many of a first generation have ended as they were meant to.
+ */
+export function judge(reload: Reload, workers: readonly Worker[], now: number, completed = 0): Verdict {
   switch (reload.phase) {
     case 'idle':
     case 'resolving':
@@ -65,7 +68,7 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
     case 'holding':
     case 'proving': {
       const own = workers.filter((worker) => worker.generation === reload.generation);
-      return failed(own) ?? whileUncommitted(reload, own, now);
+      return failed(own) ?? whileUncommitted(reload, own, now, completed);
     }
     case 'retiring': {
       const old = workers.filter((worker) => worker.generation < reload.generation);
@@ -75,8 +78,9 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
   }
 }
 
-function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number): Verdict {
-  const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers);
+function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number, completed: number): Verdict {
+  const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers) - completed;
+  if (wanted <= 0) return wait; // nobody is left to start
   switch (reload.phase) {
     case 'starting': {
       const starting = own.filter((worker) => worker.phase === 'starting').length;

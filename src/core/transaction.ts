@@ -34,7 +34,7 @@ export function reloadRule(fleet: Fleet, now: number): FleetStep {
 function moveOn(fleet: Fleet, now: number): FleetStep {
   if (fleet.phase !== 'running') return [fleet];
   const { reload } = fleet;
-  const verdict = judge(reload, fleet.workers, now);
+  const verdict = judge(reload, fleet.workers, now, fleet.generation === 0 ? fleet.completed.length : 0);
   switch (verdict.next) {
     case 'wait':
       return [fleet];
@@ -86,7 +86,8 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const previous = fleet.generation;
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
-  const committed: Fleet = { ...fleet, generation, previous, policy, backoff: calm, accounts, completed: [], reload: retiring };
+  const completed = previous === 0 ? fleet.completed : [];
+  const committed: Fleet = { ...fleet, generation, previous, policy, backoff: calm, accounts, completed, reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   return [draining, told, ...drains];
@@ -137,7 +138,7 @@ export function abandonReloads(fleet: Fleet, now: number): FleetStep {
   const waiting = queued.map(({ id }) => id);
   const requests = reload.phase === 'idle' || reload.phase === 'retiring' ? waiting : [...reload.requests.map(({ id }) => id), ...waiting];
   const [generation, startedAt] = reload.phase === 'idle' ? [fleet.generation, now] : [reload.generation, reload.startedAt];
-  const reason = fleet.completed.length > 0 ? 'completed' : 'stopping';
+  const reason = fleet.isStopRequested ? 'stopping' : 'completed';
   const outcome: Outcome = { ...rolledBack(fleet, fleet.failure ?? { reason }, null), generation, requests, durationMs: now - startedAt };
   const told = report({ type: 'reload-finished', ...outcome });
   if (reload.phase !== 'retiring') return [{ ...idle, lastOutcome: { ...outcome, endedAt: now } }, told];
