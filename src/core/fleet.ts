@@ -1,12 +1,12 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
- * reload → nothing left to do → giving up → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
+ * reload → nothing left to do → crash loops → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
 import { afterCrash, calm } from './backoff.ts';
-import { completes, completionRule, endsByItself, giveUpDeadline, giveUpRule, verdictOf } from './completion.ts';
+import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdictOf } from './completion.ts';
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
 import { missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
@@ -24,7 +24,7 @@ type Rule = (fleet: Fleet, now: number) => FleetStep;
 const rules: readonly Rule[] = [
   reloadRule,
   completionRule,
-  giveUpRule,
+  loopRule,
   stopRule,
   buryRule,
   closeRule,
@@ -81,7 +81,7 @@ export function nextDeadline(fleet: Fleet): number {
   if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
   if (fleet.reload.phase === 'holding') deadlines.push(fleet.reload.deadline);
   if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
-  deadlines.push(giveUpDeadline(fleet), nextAgeDeadline(fleet));
+  deadlines.push(loopDeadline(fleet), nextAgeDeadline(fleet));
   return Math.min(Number.POSITIVE_INFINITY, ...deadlines);
 }
 

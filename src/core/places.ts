@@ -84,7 +84,7 @@ export function wantedWorkers({ policy, completed }: Fleet): number {
 }
 
 function mayRecycle(fleet: Fleet): boolean {
-  if (fleet.phase !== 'running' || isUncommitted(fleet.reload)) return false;
+  if (fleet.phase !== 'running' || isUncommitted(fleet.reload) || fleet.backoff.isLooping) return false;
   const own = fleet.workers.filter(({ generation }) => generation === fleet.generation);
   return own.length === wantedWorkers(fleet) && own.every((worker) => worker.phase === 'serving' && !isAiling(worker));
 }
