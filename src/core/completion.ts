@@ -59,6 +59,11 @@ export function verdictOf(completed: readonly Exit[]): Exit | null {
   return completed.find((exit) => !isClean(exit)) ?? completed[0] ?? null;
 }
 
+/** Those that failed last, as the verdict is theirs. */
+export function cleanFirst(completed: readonly Exit[]): Exit[] {
+  return [...completed].sort((a, b) => Number(isClean(b)) - Number(isClean(a)));
+}
+
 function isClean(exit: Exit): boolean {
   return exit.reason === 'exit' && exit.code === 0;
 }

@@ -56,7 +56,7 @@ export function emptyFleet(policy: Policy): Fleet {
     backoff: calm,
     restarts: 0,
     completed: [],
-    scale: null,
+    configured: policy.workers,
     scaling: null,
     accounts: {},
     lastOutcome: null,
@@ -97,7 +97,7 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return requestScale(fleet, event);
     case 'release-resolved':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
-        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy) } }]
+        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy), configured: event.policy.workers } }]
         : [fleet];
     case 'release-rejected':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation

@@ -28,11 +28,17 @@ interface Common {
   readonly canary: Canary | null;
 }
 
+interface Resolved extends Common {
+  readonly policy: Policy;
+  /** Workers, before anybody scaled. */
+  readonly configured: number;
+}
+
 export type Resolving = Common & { readonly phase: 'resolving' };
-export type Starting = Common & { readonly phase: 'starting'; readonly policy: Policy };
-export type Admitting = Common & { readonly phase: 'admitting'; readonly policy: Policy };
-export type Holding = Common & { readonly phase: 'holding'; readonly policy: Policy; readonly deadline: number };
-export type Proving = Common & { readonly phase: 'proving'; readonly policy: Policy; readonly deadline: number };
+export type Starting = Resolved & { readonly phase: 'starting' };
+export type Admitting = Resolved & { readonly phase: 'admitting' };
+export type Holding = Resolved & { readonly phase: 'holding'; readonly deadline: number };
+export type Proving = Resolved & { readonly phase: 'proving'; readonly deadline: number };
 export type Retiring = Common & { readonly phase: 'retiring'; readonly previous: number };
 export type Reload = { readonly phase: 'idle' } | Resolving | Starting | Admitting | Holding | Proving | Retiring;
 /** The old generation goes on as long as one of these does. */

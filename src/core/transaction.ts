@@ -82,12 +82,12 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
 }
 
 function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
-  const { generation, startedAt, requests, policy } = reload;
+  const { generation, startedAt, requests, policy, configured } = reload;
   const previous = fleet.generation;
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
   const completed = previous === 0 ? fleet.completed : [];
-  const committed: Fleet = { ...fleet, generation, previous, policy, backoff: calm, accounts, completed, reload: retiring };
+  const committed: Fleet = { ...fleet, generation, previous, policy, configured, backoff: calm, accounts, completed, reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   return [draining, told, ...drains];
