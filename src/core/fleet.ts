@@ -139,7 +139,11 @@ function requestRollback(fleet: Fleet, { request, by, now }: Asked): FleetStep {
   }
   if (reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
   if (previous === 0) return refuse(fleet, request, by, 'nothing-to-roll-back');
-  return requestReload(fleet, { id: request, by, from: previous }, now);
+  const overtaken = queued.filter(({ from }) => from === undefined);
+  const refusals = overtaken.map((other) => report({ type: 'request-refused', request: other.id, by: other.by, reason: 'overtaken' }));
+  const rollbacks = queued.filter(({ from }) => from !== undefined);
+  const [next, ...effects] = requestReload({ ...fleet, queued: rollbacks }, { id: request, by, from: previous }, now);
+  return [next, ...refusals, ...effects];
 }
 
 function refuse(fleet: Fleet, request: number, by: string, reason: Refusal): FleetStep {
@@ -237,10 +241,13 @@ function capRule(fleet: Fleet, now: number): FleetStep {
   return [next, ...told, ...effects];
 }
 
-/** However many asked during a reload, one more follows. */
+/** However many asked during a reload, one more follows; who asked for new code after others wanted the old comes after them. */
 function queueRule(fleet: Fleet, now: number): FleetStep {
-  if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || fleet.queued.length === 0) return [fleet];
-  return startReload({ ...fleet, queued: [] }, fleet.queued, now);
+  const { queued } = fleet;
+  if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || queued.length === 0) return [fleet];
+  const others = queued.findIndex(({ from }) => from !== queued[0]?.from);
+  const next = others === -1 ? queued : queued.slice(0, others);
+  return startReload({ ...fleet, queued: queued.slice(next.length) }, next, now);
 }
 
 function endRule(fleet: Fleet): FleetStep {
