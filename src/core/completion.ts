@@ -2,7 +2,7 @@
 import { calm, quietAt } from './backoff.ts';
 import type { Exit, Policy } from './event.ts';
 import { missingWorkers, placesTaken } from './places.ts';
-import { type Fleet, type FleetStep, report } from './state.ts';
+import { type Fleet, type FleetStep, isUncommitted, report } from './state.ts';
 import { isWanted, type Worker } from './worker.ts';
 
 /** An end like this is the end: nobody is started in its place. */
@@ -46,11 +46,11 @@ function loopEnd({ phase, backoff, policy }: Fleet): number {
   return phase === 'running' && backoff.isLooping ? quietAt(backoff, policy) : Number.POSITIVE_INFINITY;
 }
 
-/** Whoever is starting may still put an end to it: only while somebody is missing it has lasted too long. */
+/** Whoever is starting may still put an end to it, and so may a reload: only while somebody is missing it has lasted too long. */
 function giveUpDeadline(fleet: Fleet): number {
   const { loopingSince } = fleet.backoff;
   const { giveUpAfterMs } = fleet.policy;
-  if (loopingSince === null || giveUpAfterMs === null || missingWorkers(fleet) === 0) return Number.POSITIVE_INFINITY;
+  if (loopingSince === null || giveUpAfterMs === null || missingWorkers(fleet) === 0 || isUncommitted(fleet.reload)) return Number.POSITIVE_INFINITY;
   return loopingSince + giveUpAfterMs;
 }
 
