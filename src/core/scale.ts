@@ -42,6 +42,7 @@ export function scaleRule(fleet: Fleet): FleetStep {
   ];
   if (fleet.phase !== 'running') return answer({ reason: 'stopping' });
   if (backoff.isLooping && missingWorkers(fleet) > 0) return answer({ reason: 'crash-loop', crashes: backoff.streak });
-  const isSettled = generation > 0 && places.every(({ phase }) => phase === 'serving') && !workers.some((worker) => worker.generation === generation && isLeaving(worker));
+  const isSettled =
+    generation > 0 && places.every(({ phase }) => phase === 'serving') && !workers.some((worker) => worker.generation === generation && isLeaving(worker));
   return isSettled && missingWorkers(fleet) === 0 ? answer(null) : [fleet];
 }

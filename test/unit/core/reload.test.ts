@@ -56,11 +56,11 @@ function several(...phases: Worker['phase'][]): Worker[] {
 }
 
 function starting(workers: number, surge: number): Reload {
-  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }) };
+  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }), configured: workers };
 }
 
-const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }) };
-const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), deadline: 50 };
+const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }), configured: 2 };
+const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), configured: 1, deadline: 50 };
 const retiring: Reload = { ...common, phase: 'retiring', previous: 1 };
 const wait: Verdict = { next: 'wait' };
 const old = worker('serving', 9, 1);
