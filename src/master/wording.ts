@@ -12,7 +12,7 @@ export interface Line {
 }
 
 const refusals: Readonly<Record<Refusal, string>> = {
-  stopping: 'the master is stopping, or has not started yet',
+  stopping: 'the master is stopping',
   overtaken: 'the code before has been asked for since',
   'no-canary': 'there is no canary to promote',
   'nothing-to-roll-back': 'there is nothing to go back to: no reload has been committed',
