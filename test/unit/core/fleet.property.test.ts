@@ -78,7 +78,7 @@ const wish: fc.Arbitrary<Wish> = fc.oneof(
 const ask = wish.map((what) => deed(`ask ${JSON.stringify(what)}`, (world) => world.ask(what)));
 const stop = fc.constant(deed('stop', (world) => void world.tell({ type: 'stop-requested', by: 'world' })));
 /** What can't be: unknown workers, doubled and late events. */
-const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 11 })).map(([worker, kind]) =>
+const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 12 })).map(([worker, kind]) =>
   deed(`junk ${kind} of worker ${worker}`, (world) => {
     const { now, ...happening } = everyEvent(worker, world.now)[kind] ?? { type: 'tick', now: world.now };
     world.tell(happening as Happening);

@@ -93,7 +93,7 @@ describe('a canary', () => {
     const story = holding();
     story.tell({ type: 'worker-checked', worker: 3, failure: unhealthy });
     const [outcome] = story.told('reload-finished');
-    assert.deepEqual(outcome?.outcome === 'rolled-back' && [outcome.failure, outcome.worker], [unhealthy, 3]);
+    assert.deepEqual(outcome?.outcome === 'rolled-back' && [outcome.failure, outcome.worker], [{ reason: 'unhealthy', ...unhealthy }, 3]);
     assert.deepEqual(drained(story), [3]);
   });
 
