@@ -209,6 +209,16 @@ describe('scaling', () => {
     assert.deepEqual(story.told('scale-finished'), [{ type: 'scale-finished', workers: 1, requests: [2, 3], failure: null }]);
   });
 
+  test('down takes one that does not serve yet before a newer one that does', () => {
+    const story = running({ workers: 2 });
+    story.exit(1);
+    story.scale({ by: 1 });
+    story.ready(4);
+    story.accept(4);
+    story.scale({ by: -1 });
+    assert.deepEqual(drained(story), [3]);
+  });
+
   test('stays within 1 and 1024', () => {
     const story = running({ workers: 2 });
     story.scale({ by: -9 });
