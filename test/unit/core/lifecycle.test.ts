@@ -385,7 +385,7 @@ describe('completion', () => {
   test('by code 0 ends the fleet with the last worker; a failure is started again', () => {
     const story = running({ workers: 2, restart: 'on-failure' });
     finish(story, 1);
-    assert.deepEqual([spawned(story), story.only('exit')], [[], []]);
+    assert.deepEqual([spawned(story), story.only('exit'), story.fleet.backoff.streak], [[], [], 0]);
     story.exit(2);
     assert.deepEqual(spawned(story), [3]);
     story.serveAll();

@@ -203,7 +203,7 @@ describe('admitted', () => {
 });
 
 const blocked: Ailment = { reason: 'blocked', timeoutMs: 100 };
-const illness: Ailment = { reason: 'illness', ...unhealthy };
+const illness: Ailment = { reason: 'unhealthy', ...unhealthy };
 
 describe('serving', () => {
   table(serving, [
