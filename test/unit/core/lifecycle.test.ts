@@ -439,6 +439,15 @@ describe('completion', () => {
     assert.equal(story.fleet.phase, 'ended');
   });
 
+  test('of some is forgotten with their generation: the next one is wanted in full', () => {
+    const story = running({ workers: 2, restart: 'on-failure' });
+    finish(story, 1);
+    reloaded(story);
+    assert.deepEqual([story.fleet.completed, story.ids('serving')], [[], [3, 4]]);
+    finish(story, 3);
+    assert.equal(story.fleet.phase, 'running');
+  });
+
   test('waits for a worker that withdrew of its own accord, and starts nobody meanwhile', () => {
     const story = running({ restart: 'on-failure' });
     story.withdraw(1);
