@@ -31,8 +31,13 @@ export function afterCrash(backoff: Backoff, now: number, chance: number, policy
 }
 
 /** Nothing has crashed for a whole window since the last restart. */
-export function isOver({ lastCrashAt, nextStartAt }: Backoff, now: number, policy: Policy): boolean {
-  return now - Math.max(lastCrashAt, nextStartAt) >= policy.restartWindowMs;
+export function isOver(backoff: Backoff, now: number, policy: Policy): boolean {
+  return now >= quietAt(backoff, policy);
+}
+
+/** When that will be so, if nothing crashes until then. */
+export function quietAt({ lastCrashAt, nextStartAt }: Backoff, policy: Policy): number {
+  return Math.max(lastCrashAt, nextStartAt) + policy.restartWindowMs;
 }
 
 /** The delay before the restart of that round, in milliseconds: 0, min, 2·min, 4·min … max. */

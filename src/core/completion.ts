@@ -1,8 +1,8 @@
 /** When the fleet has nothing left to do: its workers have completed, or it gives up on them. PURE. */
-import { isOver } from './backoff.ts';
+import { calm, quietAt } from './backoff.ts';
 import type { Exit, Policy } from './event.ts';
 import { missingWorkers, placesTaken } from './places.ts';
-import { type Fleet, type FleetStep, report } from './state.ts';
+import { type Fleet, type FleetStep, isUncommitted, report } from './state.ts';
 import { isWanted, type Worker } from './worker.ts';
 
 /** An end like this is the end: nobody is started in its place. */
@@ -16,29 +16,52 @@ export function endsByItself(worker: Worker): boolean {
   return isWanted(worker) || (worker.phase === 'draining' && worker.byItself);
 }
 
-/** Every worker has completed: so has the master. */
+/** Every worker has completed, and no reload is to bring others: so has the master. */
 export function completionRule(fleet: Fleet): FleetStep {
-  const { phase, completed, reload, generation } = fleet;
-  const isDone = completed.length > 0 && (generation === 0 || (reload.phase === 'idle' && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0));
-  return phase === 'running' && isDone ? [{ ...fleet, phase: 'stopping' }] : [fleet];
+  if (fleet.phase !== 'running' || fleet.completed.length === 0) return [fleet];
+  return isDone(fleet) ? [{ ...fleet, phase: 'stopping' }] : [fleet];
 }
 
-/** A crash loop that has lasted too long ends the master. */
-export function giveUpRule(fleet: Fleet, now: number): FleetStep {
-  if (now < giveUpDeadline(fleet) || isOver(fleet.backoff, now, fleet.policy)) return [fleet];
+function isDone(fleet: Fleet): boolean {
+  const { completed, reload, generation, queued } = fleet;
+  if (generation === 0) return 'policy' in reload && completed.length >= reload.policy.workers;
+  return reload.phase === 'idle' && queued.length === 0 && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0;
+}
+
+/** A crash loop ends with a quiet window; one that has lasted too long ends the master. */
+export function loopRule(fleet: Fleet, now: number): FleetStep {
   const { generation, backoff } = fleet;
+  if (now >= loopEnd(fleet)) return [{ ...fleet, backoff: calm }];
+  if (now < giveUpDeadline(fleet)) return [fleet];
   const told = report({ type: 'gave-up', generation, crashes: backoff.streak, afterMs: now - (backoff.loopingSince ?? now) });
   return [{ ...fleet, phase: 'stopping', failure: { reason: 'crash-loop', crashes: backoff.streak } }, told];
 }
 
-/** When the crash loop will have lasted too long; Infinity: there is none, or it may last for ever. */
-export function giveUpDeadline({ phase, backoff: { loopingSince }, policy: { giveUpAfterMs } }: Fleet): number {
-  return phase !== 'running' || loopingSince === null || giveUpAfterMs === null ? Number.POSITIVE_INFINITY : loopingSince + giveUpAfterMs;
+/** When the crash loop will be over, or will have lasted too long; Infinity: there is none. */
+export function loopDeadline(fleet: Fleet): number {
+  return Math.min(loopEnd(fleet), giveUpDeadline(fleet));
+}
+
+function loopEnd({ phase, backoff, policy }: Fleet): number {
+  return phase === 'running' && backoff.isLooping ? quietAt(backoff, policy) : Number.POSITIVE_INFINITY;
+}
+
+/** Whoever is starting may still put an end to it, and so may a reload: only while somebody is missing it has lasted too long. */
+function giveUpDeadline(fleet: Fleet): number {
+  const { loopingSince } = fleet.backoff;
+  const { giveUpAfterMs } = fleet.policy;
+  if (loopingSince === null || giveUpAfterMs === null || missingWorkers(fleet) === 0 || isUncommitted(fleet.reload)) return Number.POSITIVE_INFINITY;
+  return loopingSince + giveUpAfterMs;
 }
 
 /** How all of it ended: by the first that failed, if one did. */
 export function verdictOf(completed: readonly Exit[]): Exit | null {
   return completed.find((exit) => !isClean(exit)) ?? completed[0] ?? null;
+}
+
+/** Those that failed last, as the verdict is theirs. */
+export function cleanFirst(completed: readonly Exit[]): Exit[] {
+  return [...completed].sort((a, b) => Number(isClean(b)) - Number(isClean(a)));
 }
 
 function isClean(exit: Exit): boolean {

@@ -1,12 +1,12 @@
 /**
  * Workers + reload + what is wanted. PURE: step(fleet, event) → [fleet, ...effects].
  * The event changes one thing; what it cost is counted; then the rules look at the fleet as it is, whatever happened, in this order:
- * nothing left to do → reload → giving up → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
+ * reload → nothing left to do → crash loops → stop → the dead → listeners → who is to be replaced, is missing, may go → too many draining →
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
 import { afterCrash, calm } from './backoff.ts';
-import { completes, completionRule, endsByItself, giveUpDeadline, giveUpRule, verdictOf } from './completion.ts';
+import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdictOf } from './completion.ts';
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
 import { missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
@@ -22,9 +22,9 @@ type Asked = { readonly request: number; readonly by: string; readonly now: numb
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
 const rules: readonly Rule[] = [
-  completionRule,
   reloadRule,
-  giveUpRule,
+  completionRule,
+  loopRule,
   stopRule,
   buryRule,
   closeRule,
@@ -56,7 +56,7 @@ export function emptyFleet(policy: Policy): Fleet {
     backoff: calm,
     restarts: 0,
     completed: [],
-    scale: null,
+    configured: policy.workers,
     scaling: null,
     accounts: {},
     lastOutcome: null,
@@ -81,7 +81,7 @@ export function nextDeadline(fleet: Fleet): number {
   if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
   if (fleet.reload.phase === 'holding') deadlines.push(fleet.reload.deadline);
   if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
-  deadlines.push(giveUpDeadline(fleet), nextAgeDeadline(fleet));
+  deadlines.push(loopDeadline(fleet), nextAgeDeadline(fleet));
   return Math.min(Number.POSITIVE_INFINITY, ...deadlines);
 }
 
@@ -97,7 +97,7 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return requestScale(fleet, event);
     case 'release-resolved':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
-        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy) } }]
+        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy), configured: event.policy.workers } }]
         : [fleet];
     case 'release-rejected':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
@@ -123,10 +123,10 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
   return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
 }
 
-function requestPromotion(fleet: Fleet, { request, by, now }: Asked): FleetStep {
+function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {
   const { reload } = fleet;
   if (reload.phase !== 'holding') return refuse(fleet, request, by, fleet.phase === 'running' ? 'no-canary' : 'stopping');
-  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by, now);
+  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by);
 }
 
 /** Whoever waits for a reload is answered as well: code that is not wanted must not come in by the queue. */
@@ -139,7 +139,11 @@ function requestRollback(fleet: Fleet, { request, by, now }: Asked): FleetStep {
   }
   if (reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
   if (previous === 0) return refuse(fleet, request, by, 'nothing-to-roll-back');
-  return requestReload(fleet, { id: request, by, from: previous }, now);
+  const overtaken = queued.filter(({ from }) => from === undefined);
+  const refusals = overtaken.map((other) => report({ type: 'request-refused', request: other.id, by: other.by, reason: 'overtaken' }));
+  const rollbacks = queued.filter(({ from }) => from !== undefined);
+  const [next, ...effects] = requestReload({ ...fleet, queued: rollbacks }, { id: request, by, from: previous }, now);
+  return [next, ...refusals, ...effects];
 }
 
 function refuse(fleet: Fleet, request: number, by: string, reason: Refusal): FleetStep {
@@ -155,7 +159,9 @@ function workerExited(fleet: Fleet, event: FleetEvent & { type: 'worker-exited' 
   if (!counts || fleet.phase !== 'running' || !completes(event.exit, policyOf(fleet, worker).restart)) return eachWorker(fleet, step);
   const told = report({ type: 'worker-completed', worker: worker.id, generation: worker.generation, exit: event.exit });
   const ended = fleet.workers.map((other) => (other === worker ? complete(worker, event.exit, event.moved) : other));
-  return [{ ...fleet, workers: ended, completed: [...fleet.completed, event.exit] }, told];
+  // in a first generation it would pass for one that failed
+  const workers = isFirst ? fleet.workers.filter((other) => other !== worker) : ended;
+  return [{ ...fleet, workers, completed: [...fleet.completed, event.exit] }, told];
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {
@@ -235,10 +241,13 @@ function capRule(fleet: Fleet, now: number): FleetStep {
   return [next, ...told, ...effects];
 }
 
-/** However many asked during a reload, one more follows. */
+/** However many asked during a reload, one more follows; who asked for new code after others wanted the old comes after them. */
 function queueRule(fleet: Fleet, now: number): FleetStep {
-  if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || fleet.queued.length === 0) return [fleet];
-  return startReload({ ...fleet, queued: [] }, fleet.queued, now);
+  const { queued } = fleet;
+  if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || queued.length === 0) return [fleet];
+  const others = queued.findIndex(({ from }) => from !== queued[0]?.from);
+  const next = others === -1 ? queued : queued.slice(0, others);
+  return startReload({ ...fleet, queued: queued.slice(next.length) }, next, now);
 }
 
 function endRule(fleet: Fleet): FleetStep {

@@ -1,6 +1,6 @@
 /**
  * The places of the serving generation: who has one, who is missing, who leaves because another took over. PURE.
- * An ailing worker goes on serving without a place, so that somebody is started for it; when all places serve, it drains.
+ * An ailing worker goes on serving without a place, so that somebody is started for it; when so many serve as are wanted, it drains.
  */
 import type { Effect } from './effect.ts';
 import { admitAll, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, spawnWorkers } from './state.ts';
@@ -51,21 +51,26 @@ export function nextAgeDeadline(fleet: Fleet): number {
   return Math.min(Number.POSITIVE_INFINITY, ...servingOf(fleet).map((worker) => ageDeadline(fleet, worker)));
 }
 
-/** Ailing workers drain when all places serve without them; whoever is more than wanted drains as well. */
+/** Ailing workers drain as far as others serve in their stead; whoever is more than wanted drains as well. */
 export function retireRule(fleet: Fleet, now: number): FleetStep {
   if (fleet.phase !== 'running' || fleet.generation === 0) return [fleet];
   const places = placesTaken(fleet).filter(isWanted);
-  const canSpare = places.filter(({ phase }) => phase === 'serving').length >= wantedWorkers(fleet);
-  const ailing = canSpare ? servingOf(fleet).filter(isAiling) : [];
+  const serving = servingOf(fleet);
+  const spare = Math.max(0, serving.length - wantedWorkers(fleet));
+  const ailing = serving.filter(isAiling).sort((a, b) => Number(isBlocked(b)) - Number(isBlocked(a)));
   const surplus = Math.max(0, places.length - wantedWorkers(fleet));
   const leastUseful = [...places].sort((a, b) => Number(a.phase === 'serving') - Number(b.phase === 'serving') || b.id - a.id).slice(0, surplus);
-  const leaving = [...ailing, ...leastUseful].map(({ id }) => id);
+  const leaving = [...ailing.slice(0, spare), ...leastUseful].map(({ id }) => id);
   return leaving.length === 0 ? [fleet] : eachWorker(fleet, (worker) => (leaving.includes(worker.id) ? drain(worker, now, policyOf(fleet, worker)) : [worker]));
 }
 
 /** It serves, and is to be replaced. */
 export function isAiling(worker: Worker): worker is Serving {
   return worker.phase === 'serving' && worker.ailment !== null;
+}
+
+function isBlocked({ ailment }: Serving): boolean {
+  return ailment?.reason === 'blocked';
 }
 
 /** It still accepts, or can still hand connections over. */
@@ -84,7 +89,7 @@ export function wantedWorkers({ policy, completed }: Fleet): number {
 }
 
 function mayRecycle(fleet: Fleet): boolean {
-  if (fleet.phase !== 'running' || isUncommitted(fleet.reload)) return false;
+  if (fleet.phase !== 'running' || isUncommitted(fleet.reload) || fleet.backoff.isLooping) return false;
   const own = fleet.workers.filter(({ generation }) => generation === fleet.generation);
   return own.length === wantedWorkers(fleet) && own.every((worker) => worker.phase === 'serving' && !isAiling(worker));
 }

@@ -28,11 +28,17 @@ interface Common {
   readonly canary: Canary | null;
 }
 
+interface Resolved extends Common {
+  readonly policy: Policy;
+  /** Workers, before anybody scaled. */
+  readonly configured: number;
+}
+
 export type Resolving = Common & { readonly phase: 'resolving' };
-export type Starting = Common & { readonly phase: 'starting'; readonly policy: Policy };
-export type Admitting = Common & { readonly phase: 'admitting'; readonly policy: Policy };
-export type Holding = Common & { readonly phase: 'holding'; readonly policy: Policy; readonly deadline: number };
-export type Proving = Common & { readonly phase: 'proving'; readonly policy: Policy; readonly deadline: number };
+export type Starting = Resolved & { readonly phase: 'starting' };
+export type Admitting = Resolved & { readonly phase: 'admitting' };
+export type Holding = Resolved & { readonly phase: 'holding'; readonly deadline: number };
+export type Proving = Resolved & { readonly phase: 'proving'; readonly deadline: number };
 export type Retiring = Common & { readonly phase: 'retiring'; readonly previous: number };
 export type Reload = { readonly phase: 'idle' } | Resolving | Starting | Admitting | Holding | Proving | Retiring;
 /** The old generation goes on as long as one of these does. */
@@ -54,8 +60,11 @@ export type Verdict =
 
 const wait: Verdict = { next: 'wait' };
 
-/** Judges a reload by the workers there are. A worker that is anything but on its way to serving fails it before the commit. */
-export function judge(reload: Reload, workers: readonly Worker[], now: number): Verdict {
+/**
+ * Judges a reload by the workers there are. A worker that is anything but on its way to serving fails it before the commit.
+ * `completed`: so many of a first generation have ended as they were meant to.
+ */
+export function judge(reload: Reload, workers: readonly Worker[], now: number, completed = 0): Verdict {
   switch (reload.phase) {
     case 'idle':
     case 'resolving':
@@ -65,7 +74,7 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
     case 'holding':
     case 'proving': {
       const own = workers.filter((worker) => worker.generation === reload.generation);
-      return failed(own) ?? whileUncommitted(reload, own, now);
+      return failed(own) ?? whileUncommitted(reload, own, now, completed);
     }
     case 'retiring': {
       const old = workers.filter((worker) => worker.generation < reload.generation);
@@ -75,8 +84,9 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number): 
   }
 }
 
-function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number): Verdict {
-  const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers);
+function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number, completed: number): Verdict {
+  const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers) - completed;
+  if (wanted <= 0) return wait; // nobody is left to start
   switch (reload.phase) {
     case 'starting': {
       const starting = own.filter((worker) => worker.phase === 'starting').length;

@@ -31,8 +31,8 @@ export interface Fleet {
   readonly restarts: number;
   /** How workers of the committed generation ended that are not to be started again. */
   readonly completed: readonly Exit[];
-  /** Somebody has asked for another number of workers than is configured. */
-  readonly scale: { readonly workers: number; readonly configured: number } | null;
+  /** Workers that the release of the committed generation is configured for; somebody may have asked for another number since. */
+  readonly configured: number;
   /** Those who wait until it is so; null: it is. */
   readonly scaling: readonly number[] | null;
   /** By generation, of its workers that have ended while others of it have not. */

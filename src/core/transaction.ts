@@ -23,11 +23,18 @@ export function startReload(fleet: Fleet, requests: readonly Request[], now: num
   ];
 }
 
-/** Moves the reload on as far as it may go. */
+/** Moves the reload on as far as it may go: the next step of it may need no event. */
 export function reloadRule(fleet: Fleet, now: number): FleetStep {
+  const [moved, ...effects] = moveOn(fleet, now);
+  if (moved === fleet) return [fleet];
+  const [next, ...more] = reloadRule(moved, now);
+  return [next, ...effects, ...more];
+}
+
+function moveOn(fleet: Fleet, now: number): FleetStep {
   if (fleet.phase !== 'running') return [fleet];
   const { reload } = fleet;
-  const verdict = judge(reload, fleet.workers, now);
+  const verdict = judge(reload, fleet.workers, now, fleet.generation === 0 ? fleet.completed.length : 0);
   switch (verdict.next) {
     case 'wait':
       return [fleet];
@@ -38,9 +45,9 @@ export function reloadRule(fleet: Fleet, now: number): FleetStep {
     case 'hold':
       return hold(fleet, reload as Starting, verdict.holdMs, now);
     case 'promote':
-      return promote(fleet, reload as Holding, 'its hold is over', now);
+      return promote(fleet, reload as Holding, 'its hold is over');
     case 'more':
-      return reloadRule({ ...fleet, reload: { ...(reload as Starting), phase: 'starting' } }, now);
+      return [{ ...fleet, reload: { ...(reload as Starting), phase: 'starting' } }];
     case 'prove':
       return prove(fleet, reload as Starting, now);
     case 'commit':
@@ -61,9 +68,8 @@ function hold(fleet: Fleet, reload: Starting, holdMs: number | null, now: number
 }
 
 /** Ends the hold of a canary: the rest of its generation is started. */
-export function promote(fleet: Fleet, reload: Holding, by: string, now: number): FleetStep {
-  const [next, ...effects] = reloadRule({ ...fleet, reload: { ...reload, phase: 'starting', canary: null } }, now);
-  return [next, report({ type: 'reload-promoted', generation: reload.generation, by }), ...effects];
+export function promote(fleet: Fleet, reload: Holding, by: string): FleetStep {
+  return [{ ...fleet, reload: { ...reload, phase: 'starting', canary: null } }, report({ type: 'reload-promoted', generation: reload.generation, by })];
 }
 
 function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
@@ -76,15 +82,15 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
 }
 
 function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
-  const { generation, startedAt, requests, policy } = reload;
+  const { generation, startedAt, requests, policy, configured } = reload;
   const previous = fleet.generation;
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
-  const committed: Fleet = { ...fleet, generation, previous, policy, backoff: calm, accounts, completed: [], reload: retiring };
+  const completed = previous === 0 ? fleet.completed : [];
+  const committed: Fleet = { ...fleet, generation, previous, policy, configured, backoff: calm, accounts, completed, reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
-  const [next, ...effects] = reloadRule(draining, now);
-  return [next, told, ...drains, ...effects];
+  return [draining, told, ...drains];
 }
 
 function finish(fleet: Fleet, now: number): FleetStep {
@@ -132,7 +138,7 @@ export function abandonReloads(fleet: Fleet, now: number): FleetStep {
   const waiting = queued.map(({ id }) => id);
   const requests = reload.phase === 'idle' || reload.phase === 'retiring' ? waiting : [...reload.requests.map(({ id }) => id), ...waiting];
   const [generation, startedAt] = reload.phase === 'idle' ? [fleet.generation, now] : [reload.generation, reload.startedAt];
-  const reason = fleet.completed.length > 0 ? 'completed' : 'stopping';
+  const reason = fleet.isStopRequested ? 'stopping' : 'completed';
   const outcome: Outcome = { ...rolledBack(fleet, fleet.failure ?? { reason }, null), generation, requests, durationMs: now - startedAt };
   const told = report({ type: 'reload-finished', ...outcome });
   if (reload.phase !== 'retiring') return [{ ...idle, lastOutcome: { ...outcome, endedAt: now } }, told];

@@ -154,7 +154,7 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
       // a job need not listen: living for so long is as ready as it gets
-      if (policy.restart !== 'always' && !worker.listening) return becomeReady(worker, event.now);
+      if (policy.restart !== 'always' && !worker.listening && worker.preflight === undefined) return becomeReady(worker, event.now);
       return unfit(worker, neverReady(worker, policy.readyTimeoutMs), event.now, policy);
     }
     default:

@@ -12,7 +12,8 @@ export interface Line {
 }
 
 const refusals: Readonly<Record<Refusal, string>> = {
-  stopping: 'the master is stopping, or has not started yet',
+  stopping: 'the master is stopping',
+  overtaken: 'the code before has been asked for since',
   'no-canary': 'there is no canary to promote',
   'nothing-to-roll-back': 'there is nothing to go back to: no reload has been committed',
   'already-rolled-back': 'the last reload came to nothing, the code before it serves: there is nothing to roll back',

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { afterCrash, type Backoff, calm, delayMs } from '../../../src/core/backoff.ts';
+import { afterCrash, type Backoff, calm, delayMs, isOver, quietAt } from '../../../src/core/backoff.ts';
 import { policyWith } from '../helpers/policy.ts';
 
 const policy = policyWith();
@@ -93,6 +93,28 @@ describe('a crash loop', () => {
     const used = policyWith({ restartLimit: 2 });
     const looping = crashes(10, 1, used);
     assert.equal(afterCrash(looping, 70_000, MOST, used).isLooping, false);
+  });
+});
+
+describe('since when it loops', () => {
+  const used = policyWith({ restartLimit: 2, restartWindowMs: 1000, backoffMaxMs: 100 });
+  const at = (count: number) => crashes(count, 10, used);
+
+  test('is when it began, not when it crashed last', () => {
+    assert.deepEqual([at(2).loopingSince, at(3).loopingSince, at(5).loopingSince], [null, 20, 20]);
+  });
+
+  test('begins anew after a quiet window', () => {
+    const { loopingSince } = crashes(3, 10, used, afterCrash(at(5), 5000, MOST, used));
+    assert.notEqual(loopingSince, 20);
+    assert.equal(afterCrash(at(5), 5000, MOST, used).loopingSince, null);
+  });
+
+  test('it is over a window after the last crash, or after the start that it is waiting for', () => {
+    const looping = at(5);
+    assert.equal(quietAt(looping, used), looping.nextStartAt + 1000);
+    assert.deepEqual([isOver(looping, looping.nextStartAt + 999, used), isOver(looping, looping.nextStartAt + 1000, used)], [false, true]);
+    assert.equal(quietAt({ ...looping, lastCrashAt: 9000 }, used), 10_000);
   });
 });
 

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Effect } from '../../../src/core/effect.ts';
-import type { Exit, Policy } from '../../../src/core/event.ts';
+import type { Exit, Policy, Scaling } from '../../../src/core/event.ts';
 import { nextDeadline } from '../../../src/core/fleet.ts';
 import { invariants } from '../helpers/invariants.ts';
 import { policyWith } from '../helpers/policy.ts';
-import type { Happening } from '../helpers/story.ts';
+import type { Happening, Wish } from '../helpers/story.ts';
 import { everyEvent } from '../helpers/worker-events.ts';
 import { World } from '../helpers/world.ts';
 
@@ -23,6 +23,11 @@ const policy: fc.Arbitrary<Policy> = fc
     maxDraining: fc.integer({ min: 1, max: 3 }),
     restartLimit: fc.integer({ min: 1, max: 5 }),
     restartWindowMs: fc.constantFrom(1000, 60_000),
+    giveUpAfterMs: fc.constantFrom(null, null, 500, 5000),
+    restart: fc.constantFrom<Policy['restart'][]>('always', 'always', 'on-failure', 'never'),
+    healthFailures: fc.integer({ min: 1, max: 3 }),
+    maxMemoryBytes: fc.constantFrom(null, 1000),
+    maxAgeMs: fc.constantFrom(null, null, 5000),
   })
   .map(policyWith);
 const policies = fc.array(policy, { minLength: 1, maxLength: 3 });
@@ -58,10 +63,22 @@ const deadline = fc.constant(
     if (Number.isFinite(at)) world.tick(at);
   }),
 );
-const reload = fc.constant(deed('reload', (world) => world.reload()));
+const canary = fc.record({ workers: fc.integer({ min: 1, max: 5 }), holdMs: fc.constantFrom(null, 0, 400) });
+const change: fc.Arbitrary<Scaling> = fc.oneof(
+  fc.integer({ min: 1, max: 6 }).map((to) => ({ to })),
+  fc.integer({ min: -2, max: 2 }).map((by) => ({ by })),
+);
+const wish: fc.Arbitrary<Wish> = fc.oneof(
+  { weight: 4, arbitrary: fc.constant<Wish>({ type: 'reload-requested' }) },
+  { weight: 3, arbitrary: canary.map((some): Wish => ({ type: 'reload-requested', canary: some })) },
+  { weight: 2, arbitrary: fc.constant<Wish>({ type: 'promote-requested' }) },
+  { weight: 2, arbitrary: fc.constant<Wish>({ type: 'rollback-requested' }) },
+  { weight: 3, arbitrary: change.map((to): Wish => ({ type: 'scale-requested', change: to })) },
+);
+const ask = wish.map((what) => deed(`ask ${JSON.stringify(what)}`, (world) => world.ask(what)));
 const stop = fc.constant(deed('stop', (world) => void world.tell({ type: 'stop-requested', by: 'world' })));
 /** What can't be: unknown workers, doubled and late events. */
-const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 8 })).map(([worker, kind]) =>
+const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 12 })).map(([worker, kind]) =>
   deed(`junk ${kind} of worker ${worker}`, (world) => {
     const { now, ...happening } = everyEvent(worker, world.now)[kind] ?? { type: 'tick', now: world.now };
     world.tell(happening as Happening);
@@ -80,7 +97,7 @@ const unstopped = fc.oneof(
   { weight: 3, arbitrary: advance },
   { weight: 2, arbitrary: tick },
   { weight: 3, arbitrary: deadline },
-  { weight: 3, arbitrary: reload },
+  { weight: 5, arbitrary: ask },
   { weight: 1, arbitrary: junk },
   { weight: 1, arbitrary: staleRelease },
 );
@@ -106,11 +123,12 @@ test('the invariants hold whatever happens', () => inManyWorlds(anything, () => 
 test('a calm world heals: the wanted workers serve, and nothing else is left', () => {
   inManyWorlds(unstopped, (world, choices) => {
     world.settle(choices[0] as Policy);
-    if (world.fleet.phase !== 'running') return assert.equal(world.fleet.phase, 'ended'); // the first start had failed
-    assert.equal(world.fleet.reload.phase, 'idle');
-    const { generation, policy: used, workers } = world.fleet;
-    const phases = workers.map((worker) => `${worker.phase} ${worker.generation}`);
-    assert.deepEqual(phases, Array(used.workers).fill(`serving ${generation}`));
+    // the first start had failed, all have completed, or it gave up
+    if (world.fleet.phase !== 'running') return assert.equal(world.fleet.phase, 'ended');
+    const { generation, policy: used, workers, completed, reload, scaling } = world.fleet;
+    assert.deepEqual([reload.phase, scaling], ['idle', null]);
+    const states = workers.map((worker) => `${worker.phase} ${worker.generation} ${worker.phase === 'serving' && worker.ailment}`);
+    assert.deepEqual(states, Array(used.workers - completed.length).fill(`serving ${generation} null`));
     assert.deepEqual([...world.processes.keys()].sort(), workers.map(({ id }) => id).sort());
   });
 });

@@ -6,7 +6,7 @@ import type { Failure } from '../../../src/core/event.ts';
 import { judge, type Reload, type Verdict } from '../../../src/core/reload.ts';
 import { type Draining, step, type Worker } from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
-import { boom, codeOne, codeZero } from '../helpers/worker-events.ts';
+import { boom, codeOne, codeZero, unhealthy } from '../helpers/worker-events.ts';
 
 const common = { generation: 2, startedAt: 0, requests: [{ id: 1, by: 'SIGHUP' }], canary: null };
 const unfitBy: Failure = { reason: 'admit-failed', error: boom };
@@ -56,12 +56,13 @@ function several(...phases: Worker['phase'][]): Worker[] {
 }
 
 function starting(workers: number, surge: number): Reload {
-  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }) };
+  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }), configured: workers };
 }
 
-const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }) };
-const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), deadline: 50 };
+const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }), configured: 2 };
+const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), configured: 1, deadline: 50 };
 const retiring: Reload = { ...common, phase: 'retiring', previous: 1 };
+const holding: Reload = { ...admitting, phase: 'holding', canary: { workers: 1, holdMs: 40 }, deadline: 40 };
 const wait: Verdict = { next: 'wait' };
 const old = worker('serving', 9, 1);
 
@@ -100,6 +101,38 @@ describe('admitting', () => {
   ]);
 });
 
+describe('a canary', () => {
+  const canary = { workers: 2, holdMs: 40 };
+  const few = { ...starting(4, 8), canary } as Reload;
+  const served = { ...admitting, canary: { workers: 1, holdMs: null } } as Reload;
+  table([
+    ['so many start, and no more', few, several('ready'), 0, { next: 'spawn', count: 1 }],
+    ['they are let to accept', few, several('ready', 'ready'), 0, { next: 'admit' }],
+    ['the generation is no larger for it', { ...few, canary: { ...canary, workers: 9 } } as Reload, [], 0, { next: 'spawn', count: 4 }],
+    ['it is held when it serves', served, several('serving'), 0, { next: 'hold', holdMs: null }],
+    ['is held to the end of its time', holding, several('serving'), 39, wait],
+    ['is promoted then', holding, several('serving'), 40, { next: 'promote' }],
+    ['is not promoted then if it has just failed', holding, several('crashed'), 40, { next: 'roll-back', failure: codeOne, worker: 1 }],
+    ['that is to be larger by now stays as it is', { ...holding, canary } as Reload, several('serving'), 39, wait],
+  ]);
+});
+
+describe('more workers are wanted than when it started', () => {
+  table([
+    ['while admitting', admitting, several('serving'), 0, { next: 'more' }],
+    ['but those that are being admitted come first', admitting, several('admitted'), 0, wait],
+    ['while proving', { ...proving, policy: policyWith({ workers: 2 }) } as Reload, several('serving'), 50, { next: 'more' }],
+    ['or fewer', starting(1, 8), several('ready', 'ready'), 0, { next: 'admit' }],
+  ]);
+});
+
+describe('some of a first generation have completed', () => {
+  const judged = (reload: Reload, phases: Worker['phase'][], completed: number) => judge(reload, several(...phases), 0, completed);
+  test('the others start', () => assert.deepEqual(judged(starting(3, 8), ['ready'], 1), { next: 'spawn', count: 1 }));
+  test('the others are admitted', () => assert.deepEqual(judged(starting(2, 8), ['ready'], 1), { next: 'admit' }));
+  test('nobody is left', () => assert.deepEqual(judged(starting(2, 8), [], 2), wait));
+});
+
 describe('proving', () => {
   table([
     ['waits for the end of the probation', proving, several('serving'), 49, wait],
@@ -130,6 +163,20 @@ describe('retiring', () => {
   ]);
 });
 
+describe('a sign of ill health before the commit rolls back', () => {
+  const serves = worker('serving', 1);
+  for (const reload of [admitting, holding, proving]) {
+    test(`a failed check while ${reload.phase}`, () => {
+      const failure: Failure = { reason: 'unhealthy', ...unhealthy };
+      assert.deepEqual(judge(reload, [{ ...serves, strikes: 1, checkFailure: unhealthy } as Worker], 0), { next: 'roll-back', failure, worker: 1 });
+    });
+    test(`a blocked event loop while ${reload.phase}`, () => {
+      const failure: Failure = { reason: 'blocked', timeoutMs: 100 };
+      assert.deepEqual(judge(reload, [{ ...serves, ailment: failure } as Worker], 0), { next: 'roll-back', failure, worker: 1 });
+    });
+  }
+});
+
 describe('every failure before the commit rolls back, and names the worker and the reason', () => {
   const failures: readonly (readonly [Worker['phase'], Failure])[] = [
     ['crashed', codeOne],
@@ -137,7 +184,7 @@ describe('every failure before the commit rolls back, and names the worker and t
     ['stopped', codeZero],
     ['draining', { reason: 'withdrew' }],
   ];
-  for (const reload of [starting(2, 8), admitting, proving]) {
+  for (const reload of [starting(2, 8), admitting, holding, proving]) {
     for (const [phase, failure] of failures) {
       test(`${phase} while ${reload.phase}`, () => {
         assert.deepEqual(judge(reload, several('serving', phase), 0), { next: 'roll-back', failure, worker: 2 });

@@ -3,8 +3,23 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { nothing } from '../../../src/core/account.ts';
 import type { DrainTimes, Effect, Report } from '../../../src/core/effect.ts';
-import type { ConnectionAccount, Failure, HealthFailure } from '../../../src/core/event.ts';
-import { type Admitted, admit, cut, type Draining, drain, isGone, isWanted, spawn, step, type Worker, type WorkerStep } from '../../../src/core/worker.ts';
+import type { Ailment, ConnectionAccount, Failure, HealthFailure } from '../../../src/core/event.ts';
+import {
+  type Admitted,
+  admit,
+  ail,
+  complete,
+  cut,
+  type Draining,
+  drain,
+  isGone,
+  isWanted,
+  type Serving,
+  spawn,
+  step,
+  type Worker,
+  type WorkerStep,
+} from '../../../src/core/worker.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero, everyEvent, unhealthy, type WorkerStepEvent } from '../helpers/worker-events.ts';
 
@@ -19,7 +34,7 @@ const starting: Worker = { ...who, phase: 'starting', listening: false, deadline
 const listening: Worker = { ...starting, listening: true };
 const ready = { ...who, phase: 'ready' } as const;
 const admitted: Admitted = { ...who, phase: 'admitted', deadline: 1500 };
-const serving: Worker = { ...who, phase: 'serving', since: 600, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
+const serving: Serving = { ...who, phase: 'serving', since: 600, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
 const draining: Draining = {
   ...who,
   phase: 'draining',
@@ -187,12 +202,41 @@ describe('admitted', () => {
   ]);
 });
 
+const blocked: Ailment = { reason: 'blocked', timeoutMs: 100 };
+const illness: Ailment = { reason: 'unhealthy', ...unhealthy };
+
 describe('serving', () => {
   table(serving, [
+    ['worker-checked', 700, [{ ...serving, strikes: 1, checkFailure: unhealthy }, told({ type: 'worker-check-failed', failure: unhealthy, strikes: 1 })]],
+    ['worker-measured', 700, [{ ...serving, rssBytes: 2000 }]],
+    ['worker-blocked', 700, [{ ...serving, ailment: blocked }, told({ type: 'worker-ailing', ailment: blocked })]],
     ['worker-withdrew', 700, withdrawnAt(700)],
     ['worker-disconnected', 700, disconnectedAt(700)],
     ['worker-exited', 700, crashedBy(codeOne)],
   ]);
+});
+
+describe('serving and failing health checks', () => {
+  const strikes: Serving = { ...serving, strikes: 2, checkFailure: unhealthy };
+
+  test('one too many makes it ail', () => {
+    assert.deepEqual(step(strikes, eventOf('worker-checked', 700), policy), [
+      { ...strikes, strikes: 3, ailment: illness },
+      told({ type: 'worker-check-failed', failure: unhealthy, strikes: 3 }),
+      told({ type: 'worker-ailing', ailment: illness }),
+    ]);
+  });
+
+  test('one that passes begins the count anew', () => {
+    assert.deepEqual(step(strikes, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [serving]);
+  });
+
+  test('its ailment stays, whatever it is found to be later', () => {
+    const ailing: Serving = { ...serving, ailment: illness };
+    assert.deepEqual(step(ailing, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [ailing]);
+    assert.deepEqual(step(ailing, eventOf('worker-blocked', 700), policy), [ailing]);
+    assert.deepEqual(ail(ailing, blocked), [ailing]);
+  });
 });
 
 describe('draining', () => {
@@ -307,6 +351,12 @@ describe('drain', () => {
     assert.deepEqual(effects, [told({ type: 'worker-draining', byItself: false }), { type: 'drain', worker: 7, times }]);
   });
 
+  test('one whose event loop does not turn gets only the kill timeout, any other that ails the drain timeout', () => {
+    const deadlineOf = (ailment: Ailment) => drain({ ...serving, ailment }, 700, policy)[0];
+    assert.deepEqual(deadlineOf(blocked), { ...draining, deadline: 800 });
+    assert.deepEqual(deadlineOf(illness), draining);
+  });
+
   for (const worker of [draining, unfit, stopped, crashed]) {
     test(`${worker.phase} is told nothing`, () => assert.deepEqual(drain(worker, 700, policy), [worker]));
   }
@@ -322,6 +372,27 @@ describe('cut', () => {
   test('one that had its SIGTERM is not cut again', () => {
     const [once] = cut(draining, 800, policy);
     assert.deepEqual(cut(once as Draining, 810, policy), [once]);
+  });
+});
+
+describe('a job, which need not listen', () => {
+  const job = policyWith({ restart: 'on-failure' });
+
+  test('is ready when it has lived for the ready timeout', () => {
+    assert.deepEqual(step(starting, { type: 'tick', now: 1010 }, job), [ready, told({ type: 'worker-ready', afterMs: 1000 })]);
+  });
+
+  for (const [what, worker] of [
+    ['listens', listening],
+    ['has a health page that fails', { ...starting, preflight: unhealthy }],
+  ] as const) {
+    test(`is unfit then if it ${what}`, () => assert.equal(step(worker, { type: 'tick', now: 1010 }, job)[0].phase, 'unfit'));
+  }
+
+  test('that has completed is stopped, and its account is kept', () => {
+    const account = { ...nothing, closed: { http: 1 } };
+    assert.deepEqual(complete(serving, codeZero, { tcp: 1 }), { ...stopped, account: { ...nothing, moved: { tcp: 1 } } });
+    assert.deepEqual(complete({ ...draining, account }, codeZero, {}), { ...stopped, account });
   });
 });
 

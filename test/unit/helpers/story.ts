@@ -1,12 +1,14 @@
 /** A fleet that is told what happens, one event at a time, on a clock that only the test moves. */
 import type { Effect, Report } from '../../../src/core/effect.ts';
-import type { ConnectionAccount, ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
+import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Policy, Scaling } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Worker } from '../../../src/core/worker.ts';
 import { boom, codeOne } from './worker-events.ts';
 
 /** An event as a test tells it; the story adds when. */
 export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E, 'now'> : never) : never;
+/** What somebody asks for; who adds the number of the request. */
+export type Wish = Happening extends infer E ? (E extends { request: number } ? Omit<E, 'request' | 'by'> : never) : never;
 export type ReportOf<T extends Report['type']> = Extract<Report, { type: T }>;
 
 export class Story {
@@ -32,10 +34,26 @@ export class Story {
     return effects;
   }
 
-  /** A request to reload, and its number. */
-  reload(): number {
-    this.tell({ type: 'reload-requested', request: ++this.#lastRequest, by: 'test' });
+  /** A request, and its number. */
+  ask(wish: Wish): number {
+    this.tell({ ...wish, request: ++this.#lastRequest, by: 'test' });
     return this.#lastRequest;
+  }
+
+  reload(canary?: Canary): number {
+    return this.ask({ type: 'reload-requested', ...(canary && { canary }) });
+  }
+
+  promote(): number {
+    return this.ask({ type: 'promote-requested' });
+  }
+
+  rollBack(): number {
+    return this.ask({ type: 'rollback-requested' });
+  }
+
+  scale(change: Scaling): number {
+    return this.ask({ type: 'scale-requested', change });
   }
 
   stop(): readonly Effect[] {

@@ -13,10 +13,13 @@ export const unhealthy: HealthFailure = { request: '/healthz', status: 500, body
 export function everyEvent(worker: number, now: number): readonly WorkerStepEvent[] {
   return [
     { type: 'worker-listening', worker, now },
-    { type: 'worker-preflight-failed', worker, now, failure: unhealthy },
     { type: 'worker-ready', worker, now },
+    { type: 'worker-preflight-failed', worker, now, failure: unhealthy },
     { type: 'worker-admitted', worker, now },
     { type: 'worker-admit-failed', worker, now, error: boom },
+    { type: 'worker-checked', worker, now, failure: unhealthy },
+    { type: 'worker-measured', worker, now, rssBytes: 2000 },
+    { type: 'worker-blocked', worker, now, timeoutMs: 100 },
     { type: 'worker-withdrew', worker, now },
     { type: 'worker-disconnected', worker, now },
     { type: 'worker-settled', worker, now, moved: { http: 2 }, open: 1 },

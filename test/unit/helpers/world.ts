@@ -5,7 +5,8 @@
 import type { Effect } from '../../../src/core/effect.ts';
 import type { ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
-import type { Happening } from './story.ts';
+import { nextAgeDeadline } from '../../../src/core/places.ts';
+import type { Happening, Wish } from './story.ts';
 import { boom, codeOne, codeZero, unhealthy } from './worker-events.ts';
 
 /** A process as the world knows it: what it did, and what it was told. */
@@ -13,6 +14,9 @@ interface Process {
   readonly id: number;
   isReady: boolean;
   isAdmitting: boolean;
+  isServing: boolean;
+  /** It hears nothing, and does nothing, until it is killed. */
+  isBlocked: boolean;
   isDraining: boolean;
   hasWithdrawn: boolean;
   hasSettled: boolean;
@@ -51,8 +55,13 @@ export class World {
     return effects;
   }
 
+  /** Somebody asks for something. */
+  ask(wish: Wish): void {
+    this.tell({ ...wish, request: ++this.#lastRequest, by: 'world' });
+  }
+
   reload(): void {
-    this.tell({ type: 'reload-requested', request: ++this.#lastRequest, by: 'world' });
+    this.ask({ type: 'reload-requested' });
   }
 
   tick(now: number): readonly Effect[] {
@@ -82,13 +91,19 @@ export class World {
     return happenings.length > 0;
   }
 
-  /** Goes on well, and lets time pass where something waits for it, until nothing is left to do. */
+  /**
+   * Goes on well, and lets time pass where something waits for it, until nothing is left to do but to wait for somebody's age. A
+   * canary that is held without an end is promoted.
+   */
   settle(policy: Policy): void {
     for (let round = 0; round < 1000; round++) {
       if (this.goWell(policy)) continue;
       const deadline = nextDeadline(this.fleet);
-      if (deadline === Number.POSITIVE_INFINITY || this.fleet.phase === 'ended') return;
-      this.tick(deadline);
+      const { phase, reload } = this.fleet;
+      if (phase === 'ended' || isAtRest(this.fleet)) return;
+      if (reload.phase === 'holding' && reload.deadline === Number.POSITIVE_INFINITY) this.ask({ type: 'promote-requested' });
+      else if (deadline === Number.POSITIVE_INFINITY) return;
+      else this.tick(deadline);
     }
     throw new Error('the fleet does not come to rest');
   }
@@ -103,7 +118,10 @@ export class World {
     if (event.type === 'worker-settled') told.hasSettled = true;
     if (event.type === 'worker-disconnected') told.isDisconnected = true;
     if ('moved' in event) told.moved = event.moved;
-    if (event.type === 'worker-admitted') told.isAdmitting = false;
+    if (event.type === 'worker-blocked') told.isBlocked = true;
+    if (event.type !== 'worker-admitted') return;
+    told.isAdmitting = false;
+    told.isServing = true;
   }
 
   #perform(effect: Effect): void {
@@ -117,8 +135,14 @@ export class World {
   }
 }
 
+/** Nothing is on its way, and nobody leaves; all that is waited for is that somebody grows too old. */
+function isAtRest(fleet: Fleet): boolean {
+  return Number.isFinite(nextAgeDeadline(fleet)) && fleet.reload.phase === 'idle' && fleet.workers.every(({ phase }) => phase === 'serving');
+}
+
 function born(id: number): Process {
-  return { id, isReady: false, isAdmitting: false, isDraining: false, hasWithdrawn: false, hasSettled: false, isDisconnected: false, moved: {}, signal: null };
+  const nothing = { isReady: false, isAdmitting: false, isServing: false, isBlocked: false, isDraining: false, hasWithdrawn: false, hasSettled: false };
+  return { ...nothing, id, isDisconnected: false, moved: {}, signal: null };
 }
 
 function mayDo(process: Process): Happening[] {
@@ -134,23 +158,40 @@ function mayDo(process: Process): Happening[] {
     { type: 'worker-disconnected', worker },
     ...(isReady ? [] : onItsWay(worker)),
     ...(isAdmitting ? accepting(worker) : []),
+    ...(process.isServing && !process.isBlocked ? watched(worker) : []),
     ...(isDraining ? [drained(process), drained(process)] : []),
     ...(hasWithdrawn ? [settled(process), settled(process), killedWhileItHandsOver(process)] : []),
   ];
 }
 
 function onItsWay(worker: number): Happening[] {
-  const unhealthySoFar: Happening = { type: 'worker-preflight-failed', worker, failure: unhealthy };
-  return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })), { type: 'worker-listening', worker }, unhealthySoFar];
+  return [
+    ...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })),
+    { type: 'worker-listening', worker },
+    { type: 'worker-preflight-failed', worker, failure: unhealthy },
+  ];
 }
 
 function accepting(worker: number): Happening[] {
   return [...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-admitted', worker })), { type: 'worker-admit-failed', worker, error: boom }];
 }
 
+/** What is seen of a worker that serves. */
+function watched(worker: number): Happening[] {
+  return [
+    ...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-checked', worker, failure: unhealthy })),
+    { type: 'worker-checked', worker, failure: null },
+    { type: 'worker-measured', worker, rssBytes: 2000 },
+    { type: 'worker-measured', worker, rssBytes: 3000 },
+    { type: 'worker-measured', worker, rssBytes: 10 },
+    { type: 'worker-blocked', worker, timeoutMs: 100 },
+  ];
+}
+
 function shouldDo(process: Process): Happening[] {
   const { id: worker, isReady, isAdmitting, isDraining, hasWithdrawn, hasSettled, isDisconnected, signal } = process;
   const end: Happening = { type: 'worker-exited', worker, exit: codeZero, chance: 0.5, moved: process.moved };
+  if (process.isBlocked && signal !== 'SIGKILL') return [];
   if (signal !== null) return [{ ...end, exit: { reason: 'signal', signal } }];
   if (isDisconnected) return [end];
   if (isDraining && !hasWithdrawn) return [{ type: 'worker-withdrew', worker }];
