@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const GENTLY_MS = 10_000;
+const [KILL_TRIES, KILL_PAUSE_MS] = [500, 10];
 /** Below the ports that clients get from the kernel. */
 const PORTS = [10_000, 30_000] as const;
 
@@ -90,14 +91,13 @@ export class Ground {
     this.killAll();
   }
 
-  /** Ends whatever was started here and still runs. */
+  /** Ends whatever was started here and still runs; when it returns nothing does. */
   killAll(): void {
-    for (const pid of this.#ours()) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // ESRCH: it has just ended
-      }
+    for (let tries = 0; tries < KILL_TRIES; tries++) {
+      const left = this.#ours();
+      if (left.length === 0) return;
+      for (const pid of left) tryKill(pid);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, KILL_PAUSE_MS); // also at this process's own end
     }
   }
 
@@ -144,6 +144,14 @@ export async function until(isSo: () => boolean | Promise<boolean>, what: string
   while (!(await isSo())) {
     if (performance.now() > giveUpAt) throw new Error(`waited in vain for ${what}`);
     await pause(everyMs);
+  }
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // ESRCH: it has just ended
   }
 }
 

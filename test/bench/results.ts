@@ -71,7 +71,7 @@ export class Results {
     return [...this.#values.values()].map(({ scene, competitor, metric, rounds }) => {
       const bare = this.#values.get(keyOf(scene, metric, BARE)) ?? this.#bareWithOneWorker(scene, metric);
       const ratios = this.#metrics[metric]?.isCompared && bare ? rounds.map((value, round) => value / (bare.rounds[round] ?? Number.NaN)) : [];
-      const ratio = quantile(ratios, 0.5);
+      const ratio = quantile(ratios.filter(Number.isFinite), 0.5);
       return {
         scene,
         competitor,
