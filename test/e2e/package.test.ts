@@ -41,7 +41,7 @@ test('The package as npm would publish it', async (t: TestContext) => {
       'dist/ws.js',
       'dist/ws.d.ts',
       'dist/cli/main.js',
-      'dist/worker/preload.js',
+      'dist/worker/preload.cjs',
     ]) {
       assert.ok(paths.includes(path), `${path} is missing`);
     }
