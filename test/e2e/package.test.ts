@@ -40,7 +40,7 @@ test('The package as npm would publish it', async (t: TestContext) => {
       'dist/index.d.ts',
       'dist/ws.js',
       'dist/ws.d.ts',
-      'dist/cli/main.js',
+      'dist/cli/entry.cjs',
       'dist/worker/preload.cjs',
     ]) {
       assert.ok(paths.includes(path), `${path} is missing`);
