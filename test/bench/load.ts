@@ -31,8 +31,8 @@ async function runWrk(path: string, { port, connections, durationMs, isFresh }: 
   const refused = /Non-2xx or 3xx responses: (\d+)/.exec(stdout)?.[1] ?? 0;
   return {
     'requests/s': Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]),
-    p50: milliseconds(/50%\s+(\S+)/.exec(stdout)?.[1]),
-    p99: milliseconds(/99%\s+(\S+)/.exec(stdout)?.[1]),
+    p50: milliseconds(/^\s*50%\s+(\S+)$/m.exec(stdout)?.[1]),
+    p99: milliseconds(/^\s*99%\s+(\S+)$/m.exec(stdout)?.[1]),
     errors: [connect, read, write, timeout, refused].reduce<number>((sum, count) => sum + Number(count), 0),
   };
 }

@@ -104,22 +104,28 @@ ${goals}
 function grids({ rows, metrics }: Report): [string, string[][]][] {
   return [...new Set(rows.map(({ scene }) => scene))].map((scene) => {
     const here = rows.filter((row) => row.scene === scene);
-    const shown = Object.keys(metrics).filter((metric) => here.some((row) => row.metric === metric));
-    const head = shown.flatMap((metric) => [
+    const columns = Object.keys(metrics).filter((metric) => here.some((row) => row.metric === metric));
+    const head = columns.flatMap((metric) => [
       `${metric}${metrics[metric]?.unit ? `, ${metrics[metric].unit}` : ''}`,
       ...(metrics[metric]?.isCompared ? ['÷ bare'] : []),
     ]);
     const lines = [...new Set(here.map(({ competitor }) => competitor))].map((competitor) => [
       competitor,
-      ...shown.flatMap((metric) => {
+      ...columns.flatMap((metric) => {
         const row = here.find((one) => one.competitor === competitor && one.metric === metric);
         const digits = metrics[metric]?.digits ?? 1;
-        const cell = row === undefined ? '' : `${row.median.toFixed(digits)} (${row.least.toFixed(digits)}–${row.greatest.toFixed(digits)})`;
+        const [median, least, greatest] = row === undefined ? [] : [row.median, row.least, row.greatest].map((value) => shown(value, digits));
+        const cell = row === undefined ? '' : `${median} (${least}–${greatest})`;
         return metrics[metric]?.isCompared ? [cell, row?.ratio?.toFixed(2) ?? ''] : [cell];
       }),
     ]);
     return [scene, [['', ...head], ...lines]];
   });
+}
+
+/** JSON knows no NaN. */
+function shown(value: number | null, digits: number): string {
+  return value === null || Number.isNaN(value) ? '–' : value.toFixed(digits);
 }
 
 function markOf({ isMet }: GoalResult): string {

@@ -114,6 +114,9 @@ test('the usual lines are plain, help and mistakes are not', () => {
     ['start', 'a', '--nmae', 'x'],
     ['start', 'a', '--name', 'x', '--name', 'y'],
     ['start', 'a', '--name'],
+    ['start', '--wait-ready', 'true'], // yargs takes it for the value
+    ['start', 'a', '--name', "'b'"], // and the quotes off
+    ['start', 'a', '--name="b"'],
   ]) {
     assert.equal(readPlainStart(other), undefined, other.join(' '));
   }
