@@ -1,24 +1,14 @@
-/** The command line: which command, which options; what they mean is decided elsewhere. */
-import { readFileSync } from 'node:fs';
-import yargs, { type Argv } from 'yargs';
-import { flagName } from '../config/config.ts';
-import { type Option, options } from '../config/options.ts';
-import { describeError, exitCodeOf, GracefulError } from '../errors.ts';
-import { releaseSignals } from '../master/signals.ts';
-
-type Command = (argv: Readonly<Record<string, unknown>>) => Promise<number>;
-
-const version: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+/** Runs a command and ends the process. */
+import { describeError, exitCodeOf } from '../errors.ts';
+import type { Chosen } from './command-line.ts';
+import { readPlainStart } from './plain-start.ts';
+import { version } from './version.ts';
 
 /** Runs a command and ends the process with its exit code; errors go to stderr, with what to do about them. */
 export async function main(args: readonly string[]): Promise<void> {
-  let command: Command | undefined;
   try {
-    const argv = await describeCommands(args, (load) => async () => {
-      command = await load();
-    }).parse();
-    refuseDoubles(argv);
-    process.exitCode = command === undefined ? 0 : await command(argv);
+    const chosen = await choose(args);
+    process.exitCode = chosen === undefined ? 0 : await chosen.run(chosen.argv);
   } catch (error) {
     process.stderr.write(`graceful-super: ${describeError(error)}\n`);
     process.exitCode = exitCodeOf(error);
@@ -26,104 +16,9 @@ export async function main(args: readonly string[]): Promise<void> {
   process.exit();
 }
 
-function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  return describeAsking(yargs([...args], '/'), choose)
-    .scriptName('graceful-super')
-    .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
-    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
-    .command(
-      'status [master]',
-      'Show what is running',
-      (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
-      choose(async () => (await import('./status.ts')).status),
-    )
-    .command(
-      'stop [master]',
-      'Drain and stop',
-      targetOptions,
-      choose(async () => (await import('./stop.ts')).stop),
-    )
-    .parserConfiguration({
-      'populate--': true,
-      'duplicate-arguments-array': true,
-      'boolean-negation': true,
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'nargs-eats-options': true, // --node-arg --enable-source-maps
-    })
-    .demandCommand(1, 1, 'no command', 'one command at a time')
-    .strictCommands()
-    .strict()
-    .version(version)
-    .help()
-    .alias('help', 'h')
-    .exitProcess(false)
-    .wrap(100)
-    .fail((message, error) => {
-      if (error !== undefined && error.name !== 'YError') throw error;
-      throw new GracefulError('usage', message ?? error.message, { hint: 'graceful-super --help' });
-    });
-}
-
-/** Commands that ask a running master for something. */
-function describeAsking(parser: Argv, choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  const asking = (command: 'reload' | 'promote' | 'rollback' | 'scale') => choose(async () => (await import('./ask.ts'))[command]);
-  return parser
-    .command(
-      'reload [master]',
-      'Swap the code; fails if the new code did not start',
-      (y) =>
-        targetOptions(y)
-          .option('canary', { type: 'string', requiresArg: true, describe: 'N: Only so many new workers at first, beside the old ones' })
-          .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' }),
-      asking('reload'),
-    )
-    .command('promote [master]', 'Let the rest of a canary follow', targetOptions, asking('promote'))
-    .command('rollback [master]', 'End the reload under way, or bring back the code before the last one', targetOptions, asking('rollback'))
-    .command(
-      'scale <workers> [master]',
-      'Change the number of workers: 4, +1 or -1',
-      (y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' }),
-      asking('scale'),
-    );
-}
-
-/** What may stand once stands once: the last of two would win silently, or the first. */
-function refuseDoubles(argv: Readonly<Record<string, unknown>>): void {
-  const lists = ['_', '--', 'args', ...Object.keys(options).filter((name) => options[name]?.kind.endsWith('list'))].map((name) => flagName(name));
-  const twice = Object.keys(argv).find((key) => Array.isArray(argv[key]) && !lists.includes(flagName(key)));
-  if (twice !== undefined) throw new GracefulError('usage', `${flagName(twice)} is given more than once`, { hint: 'graceful-super --help' });
-}
-
-async function loadStart(): Promise<Command> {
+async function choose(args: readonly string[]): Promise<Chosen | undefined> {
+  const argv = readPlainStart(args);
+  if (argv === undefined) return (await import('./command-line.ts')).readCommandLine(args);
   const { start } = await import('./start.ts');
-  return (argv) => start(argv, version);
-}
-
-function startOptions(parser: Argv): Argv {
-  const positional = parser
-    .positional('script', { type: 'string', describe: 'Program to run; what follows "--" are its arguments' })
-    .positional('args', { type: 'string', array: true, hidden: true })
-    .option('config', { type: 'string', requiresArg: true, describe: 'JSON, JS or MJS file with options, script, args and env' })
-    .epilogue(
-      'TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.',
-    );
-  return Object.entries(options).reduce((all, [name, option]) => all.option(flagName(name).slice(2), toYargs(option)), positional);
-}
-
-function toYargs({ kind, help, preset, value }: Option) {
-  const shown = preset === undefined || (Array.isArray(preset) && preset.length === 0) || preset === false ? help : `${help} [${String(preset)}]`;
-  const describe = value === undefined ? shown : `${value}: ${shown}`;
-  if (kind === 'toggle') return { type: 'boolean', describe } as const;
-  return kind === 'list' || kind === 'path-list'
-    ? ({ type: 'string', nargs: 1, describe } as const)
-    : ({ type: 'string', requiresArg: true, describe } as const);
-}
-
-function targetOptions(parser: Argv): Argv {
-  releaseSignals(); // a command that only asks may be interrupted
-  return parser
-    .positional('master', { type: 'string', describe: 'Name of the master; may be left out where only one is running' })
-    .option('name', { type: 'string', requiresArg: true, describe: 'The same' })
-    .option('runtime-dir', { type: 'string', requiresArg: true, describe: 'FOLDER: Folder of the control sockets' });
+  return { argv, run: (given) => start(given, version) };
 }

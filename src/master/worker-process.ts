@@ -11,7 +11,7 @@ import { parseFromWorker } from '../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import type { Launch } from './release.ts';
 
-const PRELOAD = fileURLToPath(new URL('../worker/preload.js', import.meta.url));
+const PRELOAD = fileURLToPath(new URL('../worker/preload.cjs', import.meta.url));
 /** Where a worker finds its tickets: after its standard streams and the channel. */
 const TICKETS_FD = 4;
 /** A spawn takes four descriptors at once, and its child some until it has begun. */

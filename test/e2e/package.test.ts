@@ -40,8 +40,8 @@ test('The package as npm would publish it', async (t: TestContext) => {
       'dist/index.d.ts',
       'dist/ws.js',
       'dist/ws.d.ts',
-      'dist/cli/main.js',
-      'dist/worker/preload.js',
+      'dist/cli/entry.cjs',
+      'dist/worker/preload.cjs',
     ]) {
       assert.ok(paths.includes(path), `${path} is missing`);
     }

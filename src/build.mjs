@@ -1,0 +1,42 @@
+// Builds what is published, except types: one file for the command and one for the worker's runtime, since loading many
+// costs each start and each process more than all else that they do; and the modules that programs import.
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const common = { bundle: true, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
+/** CommonJS: an ES module that imports `http` costs a process 10 MB on Node 22 and later. */
+const commonJs = { ...common, format: 'cjs', supported: { 'dynamic-import': false } };
+
+rmSync('dist', { recursive: true, force: true });
+const { metafile } = await build({
+  ...commonJs,
+  entryPoints: ['src/cli/entry.ts'],
+  outfile: 'dist/cli/entry.cjs',
+  external: ['yargs', 'execa'], // seldom loaded
+  define: { 'import.meta.url': 'moduleUrl' },
+  banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
+});
+await build({ ...commonJs, entryPoints: ['src/worker/preload.ts'], outfile: 'dist/worker/preload.cjs' });
+await build({
+  ...common,
+  format: 'esm',
+  splitting: true,
+  packages: 'external',
+  entryPoints: ['src/index.ts', 'src/ws.ts'],
+  outdir: 'dist',
+  chunkNames: 'chunks/[name]-[hash]',
+});
+writeFileSync('dist/licences.txt', licencesOf(Object.keys(metafile.inputs)));
+
+/** Notices of the packages that became part of it. */
+function licencesOf(files) {
+  const folders = new Set(files.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? []));
+  return [...folders].sort().map(noticeOf).join('\n');
+}
+
+function noticeOf(folder) {
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  return `${name} ${version} (${license})\n\n${file === undefined ? '' : readFileSync(join(folder, file), 'utf8')}\n`;
+}

@@ -1,0 +1,2 @@
+// A Node process that has nothing to do.
+setInterval(() => {}, 2 ** 30);

@@ -1,0 +1,97 @@
+/**
+ * Competitors and load generators: found where they are, installed where they are not. npm packages go into a cache
+ * outside the repository; Debian packages need root. What can't be had is left out, and it is said why.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+/** Debian package of each command. */
+const packages = {
+  nginx: 'nginx-light',
+  gunicorn: 'gunicorn',
+  puma: 'puma',
+  start_server: 'libserver-starter-perl',
+  wrk: 'wrk',
+} as const;
+
+const npmVersions = { pm2: '7.0.4', autocannon: '8.0.0' } as const;
+
+export type Tool = keyof typeof packages | keyof typeof npmVersions;
+
+/** A command, and what it says of its version. */
+interface Found {
+  readonly path: string;
+  readonly version: string;
+}
+
+export type Tools = Partial<Readonly<Record<Tool, Found>>>;
+
+/** Everything that is there or could be installed. @param say is told what is left out, and why */
+export function findTools(say: (text: string) => void): Tools {
+  installDebian(say);
+  const found = new Map<Tool, Found>();
+  for (const tool of Object.keys(packages) as (keyof typeof packages)[]) {
+    const path = which(tool);
+    if (path !== undefined) found.set(tool, { path, version: debianVersion(packages[tool]) });
+  }
+  const folder = installNpm(say);
+  for (const tool of Object.keys(npmVersions) as (keyof typeof npmVersions)[]) {
+    const manifest = join(folder, 'node_modules', tool, 'package.json');
+    if (!existsSync(manifest)) continue;
+    const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string; bin: string | Record<string, string> };
+    found.set(tool, { path: join(folder, 'node_modules', tool, typeof bin === 'string' ? bin : (bin[tool] as string)), version });
+  }
+  return Object.fromEntries(found);
+}
+
+function installDebian(say: (text: string) => void): void {
+  const missing = (Object.keys(packages) as (keyof typeof packages)[]).filter((tool) => which(tool) === undefined);
+  if (missing.length === 0) return;
+  const names = missing.map((tool) => packages[tool]);
+  if (process.getuid?.() !== 0 || which('apt-get') === undefined) {
+    return say(`left out: ${missing.join(', ')}; to have them: apt-get install ${names.join(' ')} (only done by itself as root)`);
+  }
+  // RUNLEVEL 1: packages must not start their services
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  spawnSync('apt-get', ['update', '-q'], { env, stdio: 'ignore' });
+  const { status, stderr } = spawnSync('apt-get', ['install', '-qy', '--no-install-recommends', ...names], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  if (status !== 0) say(`left out: ${missing.join(', ')}; apt-get failed: ${String(stderr).trim().split('\n').at(-1)}`);
+}
+
+function installNpm(say: (text: string) => void): string {
+  const folder = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'graceful-super-bench');
+  const wanted = Object.entries(npmVersions).filter(([name, version]) => installedVersion(folder, name) !== version);
+  if (wanted.length === 0) return folder;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
+  const specs = Object.entries(npmVersions).map(([name, version]) => `${name}@${version}`);
+  const { status, stderr } = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--no-optional', ...specs], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  if (status !== 0) say(`left out: ${wanted.map(([name]) => name).join(', ')}; npm failed: ${String(stderr).trim().split('\n').at(-1)}`);
+  return folder;
+}
+
+function installedVersion(folder: string, name: string): string | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'node_modules', name, 'package.json'), 'utf8')).version;
+  } catch {
+    return undefined; // ENOENT
+  }
+}
+
+function which(command: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  return folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
+}
+
+function debianVersion(name: string): string {
+  try {
+    return execFileSync('dpkg-query', ['-W', '-f', '$' + '{Version}', name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  } catch {
+    return 'of unknown version'; // not from a Debian package
+  }
+}
