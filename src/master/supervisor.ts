@@ -13,6 +13,7 @@ import { failureExitCode } from './exit-code.ts';
 import { Listeners } from './listeners.ts';
 import { type Log, openLog } from './log.ts';
 import { type Loop, startLoop } from './loop.ts';
+import { type Notifier, openNotifier } from './notify.ts';
 import { writePidFile } from './pid-file.ts';
 import { policyOf } from './policy.ts';
 import { isStillThere, type Origin, resolveLaunch } from './release.ts';
@@ -64,6 +65,7 @@ class Supervisor {
   readonly #loop: Loop;
   readonly #router: Router;
   readonly #crew: Crew;
+  readonly #notifier: Notifier;
   readonly #releases = new Map<number, Release>();
   readonly #audience = new Audience();
   readonly #startedAt = performance.now();
@@ -84,7 +86,10 @@ class Supervisor {
     this.#loop = startLoop(
       policyOf(options.config),
       (effect) => this.#perform(effect),
-      () => this.#router.refresh(this.#workersIn('draining')),
+      () => {
+        this.#router.refresh(this.#workersIn('draining'));
+        this.#notifier.look(this.#loop.fleet);
+      },
     );
     this.#crew = new Crew({
       listeners,
@@ -93,6 +98,11 @@ class Supervisor {
       dispatch: (happening) => this.#loop.dispatch(happening),
       files: () => this.#files(),
       note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
+    });
+    this.#notifier = openNotifier(options.origin.env, {
+      pidOf: (worker) => this.#crew.pidOf(worker),
+      turn: () => this.#loop.dispatch({ type: 'tick' }),
+      complain: (text) => this.#log.write('notify-failed', { level: 'warn', text }),
     });
   }
 
@@ -114,6 +124,7 @@ class Supervisor {
     });
     const exitCode = await ended;
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
+    await this.#notifier.close();
     return exitCode;
   }
 
