@@ -8,6 +8,8 @@ import { releaseSignals } from '../master/signals.ts';
 
 type Command = (argv: Readonly<Record<string, unknown>>) => Promise<number>;
 
+type Choose = (load: () => Promise<Command>) => () => Promise<void>;
+
 const version: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 
 /** Runs a command and ends the process with its exit code; errors go to stderr, with what to do about them. */
@@ -26,29 +28,10 @@ export async function main(args: readonly string[]): Promise<void> {
   process.exit();
 }
 
-function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  return yargs([...args], '/')
+function describeCommands(args: readonly string[], choose: Choose): Argv {
+  return addCommands(yargs([...args], '/'), choose)
     .scriptName('graceful-super')
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
-    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
-    .command(
-      'reload [master]',
-      'Swap the code; fails if the new code did not start',
-      targetOptions,
-      choose(async () => (await import('./reload.ts')).reload),
-    )
-    .command(
-      'status [master]',
-      'Show what is running',
-      (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
-      choose(async () => (await import('./status.ts')).status),
-    )
-    .command(
-      'stop [master]',
-      'Drain and stop',
-      targetOptions,
-      choose(async () => (await import('./stop.ts')).stop),
-    )
     .parserConfiguration({
       'populate--': true,
       'duplicate-arguments-array': true,
@@ -69,6 +52,35 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
       if (error !== undefined && error.name !== 'YError') throw error;
       throw new GracefulError('usage', message ?? error.message, { hint: 'graceful-super --help' });
     });
+}
+
+function addCommands(parser: Argv, choose: Choose): Argv {
+  return parser
+    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
+    .command(
+      'reload [master]',
+      'Swap the code; fails if the new code did not start',
+      targetOptions,
+      choose(async () => (await import('./reload.ts')).reload),
+    )
+    .command(
+      'status [master]',
+      'Show what is running',
+      (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
+      choose(async () => (await import('./status.ts')).status),
+    )
+    .command(
+      'stop [master]',
+      'Drain and stop',
+      targetOptions,
+      choose(async () => (await import('./stop.ts')).stop),
+    )
+    .command(
+      'unit [script] [args..]',
+      'Print systemd units for a program; flags as for "start"',
+      (y) => unitOptions(startOptions(y)),
+      choose(async () => (await import('./unit.ts')).unit),
+    );
 }
 
 /** What may stand once stands once: the last of two would win silently, or the first. */
@@ -92,6 +104,21 @@ function startOptions(parser: Argv): Argv {
       'TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.',
     );
   return Object.entries(options).reduce((all, [name, option]) => all.option(flagName(name).slice(2), toYargs(option)), positional);
+}
+
+function unitOptions(parser: Argv): Argv {
+  releaseSignals();
+  return parser
+    .option('install', { type: 'boolean', describe: 'Write them where systemd looks, instead of printing them' })
+    .option('force', { type: 'boolean', describe: 'Replace another unit of that name' })
+    .option('socket', { type: 'boolean', describe: 'A .socket unit as well, for the addresses of --listen' })
+    .option('user-unit', { type: 'boolean', describe: "For the systemd of this user, not for the machine's" })
+    .option('run-as', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'USER|dynamic: User of the program (default: the one that called sudo, or the current one)',
+    })
+    .option('systemd-version', { type: 'string', requiresArg: true, describe: 'N: Version that they are for (default: the installed one)' });
 }
 
 function toYargs({ kind, help, preset, value }: Option) {
