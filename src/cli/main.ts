@@ -4,6 +4,7 @@ import yargs, { type Argv } from 'yargs';
 import { flagName } from '../config/config.ts';
 import { type Option, options } from '../config/options.ts';
 import { describeError, exitCodeOf, GracefulError } from '../errors.ts';
+import { isJournal, withPriority } from '../master/journal.ts';
 import { releaseSignals } from '../master/signals.ts';
 
 type Command = (argv: Readonly<Record<string, unknown>>) => Promise<number>;
@@ -22,7 +23,8 @@ export async function main(args: readonly string[]): Promise<void> {
     refuseDoubles(argv);
     process.exitCode = command === undefined ? 0 : await command(argv);
   } catch (error) {
-    process.stderr.write(`graceful-super: ${describeError(error)}\n`);
+    const text = `graceful-super: ${describeError(error)}`;
+    process.stderr.write(`${isJournal(process.env, 2) ? withPriority('error', text) : text}\n`);
     process.exitCode = exitCodeOf(error);
   }
   process.exit();

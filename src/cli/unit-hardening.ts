@@ -19,13 +19,16 @@ const systemCalls = [
   'RestrictSUIDSGID=yes',
   'SystemCallArchitectures=native',
   'SystemCallFilter=@system-service',
-  'SystemCallFilter=~@privileged',
+  'SystemCallFilter=~@privileged @resources',
   'SystemCallErrorNumber=EPERM',
+  '# Node would raise it to this by itself, were it allowed to',
+  'LimitNOFILE=524288',
   'UMask=0027',
 ];
 
 const isolation = [
   'PrivateDevices=yes',
+  'PrivateMounts=yes',
   'ProtectClock=yes',
   'ProtectControlGroups=yes',
   'ProtectHostname=yes',

@@ -24,8 +24,8 @@ function serving({ phase, generation, workers, policy, backoff }: Fleet): string
   if (phase !== 'running') return 'stopping';
   if (generation === 0) return 'starting';
   const count = workers.filter((worker) => worker.phase === 'serving' && worker.generation === generation).length;
-  const loop = backoff.isLooping && count < policy.workers ? ', crash loop' : '';
-  return `generation ${generation} serves (${count} of ${policy.workers} workers${loop})`;
+  const loop = backoff.isLooping && count < policy.workers ? ': crash loop' : '';
+  return count === 0 ? `no worker of generation ${generation} serves${loop}` : `generation ${generation} serves (${count} of ${policy.workers} workers${loop})`;
 }
 
 function reloading({ generation, reload }: Fleet): string {

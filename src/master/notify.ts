@@ -5,7 +5,7 @@
  *   starting ─first reload committed→ ready ⇄ reloading (also back after a failure);  any → stopping
  */
 import type { Fleet } from '../core/fleet.ts';
-import { type NotifyMessage, openNotifyChannel } from './notify-channel.ts';
+import { type NotifyChannel, type NotifyMessage, openNotifyChannel } from './notify-channel.ts';
 import { describeFleet } from './notify-status.ts';
 import type { PidOf } from './wording.ts';
 
@@ -31,16 +31,18 @@ export interface Informant {
 /** Without systemd nothing at all happens. */
 export function openNotifier(env: Readonly<NodeJS.ProcessEnv>, informant: Informant): Notifier {
   const channel = openNotifyChannel(env, informant.complain);
-  if (channel === undefined) return { look() {}, close: () => Promise.resolve() };
-  const watchdogMs = watchdogOf(env);
+  return channel === undefined ? { look() {}, close: () => Promise.resolve() } : startNotifier(channel, watchdogOf(env), informant);
+}
+
+/** `watchdogMs`: within how many milliseconds systemd wants to hear of us; Infinity: it doesn't. */
+export function startNotifier(channel: NotifyChannel, watchdogMs: number, informant: Pick<Informant, 'pidOf' | 'turn'>): Notifier {
   const describe = describeFleet(informant.pidOf);
   let stage: Stage | undefined;
   let status: string | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isBeatDue = false;
-  const arm = (isBusy: boolean) => {
+  const arm = (periodMs: number) => {
     clearInterval(timer);
-    const periodMs = Math.min(isBusy ? BUSY_BEAT_MS : Number.POSITIVE_INFINITY, (watchdogMs ?? Number.POSITIVE_INFINITY) / 2);
     if (periodMs === Number.POSITIVE_INFINITY) return;
     timer = setInterval(() => {
       isBeatDue = true;
@@ -52,15 +54,13 @@ export function openNotifier(env: Readonly<NodeJS.ProcessEnv>, informant: Inform
       const [before, statusBefore] = [stage, status];
       [stage, status] = [stageOf(fleet), describe(fleet)];
       const isNew = before?.name !== stage.name || before.reload !== stage.reload;
-      if (isNew) {
-        // one reload followed at once by the next: whoever waits for the first is answered
-        if (before?.name === 'reloading' && stage.name === 'reloading') channel.send({ READY: '1', STATUS: status });
-        arm(stage.name !== 'ready');
-      }
+      // one reload followed at once by the next: whoever waits for the first is answered
+      if (isNew && before?.name === 'reloading' && stage.name === 'reloading') channel.send({ READY: '1' });
+      if (isNew) arm(Math.min(stage.name === 'ready' ? Number.POSITIVE_INFINITY : BUSY_BEAT_MS, watchdogMs / 2));
       const message = {
         ...(isNew ? announcement(stage) : {}),
         ...(status === statusBefore ? {} : { STATUS: status }),
-        ...(isBeatDue && watchdogMs !== undefined ? { WATCHDOG: '1' } : {}),
+        ...(isBeatDue && watchdogMs !== Number.POSITIVE_INFINITY ? { WATCHDOG: '1' } : {}),
         ...((isBeatDue || isNew) && stage.name !== 'ready' ? { EXTEND_TIMEOUT_USEC: String(3 * BUSY_BEAT_MS * 1000) } : {}),
       };
       isBeatDue = false;
@@ -98,8 +98,9 @@ function announcement({ name }: Stage): NotifyMessage {
   }
 }
 
-/** Within how many milliseconds systemd wants to hear of us; undefined: it doesn't. @see sd_watchdog_enabled(3) */
-function watchdogOf({ WATCHDOG_USEC, WATCHDOG_PID }: Readonly<NodeJS.ProcessEnv>): number | undefined {
+/** @see sd_watchdog_enabled(3) */
+function watchdogOf({ WATCHDOG_USEC, WATCHDOG_PID }: Readonly<NodeJS.ProcessEnv>): number {
+  const isMeant = WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid;
   const ms = Number(WATCHDOG_USEC) / 1000;
-  return ms > 0 && Number.isFinite(ms) && (WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid) ? ms : undefined;
+  return isMeant && ms > 0 ? ms : Number.POSITIVE_INFINITY;
 }

@@ -192,8 +192,7 @@ class Supervisor {
   }
 
   #spawn(worker: number, generation: number): void {
-    const release = this.#releases.get(generation) as Release;
-    const { config, launch } = release;
+    const { config, launch } = this.#releases.get(generation) as Release;
     const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
     const order = { waitReady: config.waitReady, times, backlog: config.backlog };
     if (isStillThere(launch)) return this.#crew.spawn(worker, generation, { ...order, launch });

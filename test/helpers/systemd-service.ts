@@ -16,7 +16,10 @@ export class Service {
   /** Writes program, unit, and a drop-in. */
   static async install(lab: Lab, flags: readonly string[], dropIn = ''): Promise<Service> {
     copyFileSync(fixture('systemd-app.cjs'), join(lab.folder, 'app.cjs'));
-    const unit = await lab.check('graceful-super', 'unit', '/srv/lab/app.cjs', '--name', 'app', ...flags);
+    return Service.of(lab, await lab.check('graceful-super', 'unit', '/srv/lab/app.cjs', '--name', 'app', ...flags), dropIn);
+  }
+
+  static async of(lab: Lab, unit: string, dropIn = ''): Promise<Service> {
     await lab.units({ 'app.service': unit, 'app.service.d/test.conf': dropIn });
     return new Service(lab);
   }
