@@ -25,7 +25,7 @@ export async function unit(argv: Argv): Promise<number> {
   const sockets = argv['socket'] === true ? socketFiles(config) : {};
   const facts: UnitFacts = {
     config,
-    program: [node, process.argv[1] as string],
+    program: [node, ownPath()],
     args: argumentsOf(argv, sources.folder),
     owner: ownerOf(argv),
     systemdVersion: await systemdVersion(argv['systemdVersion'] as string | undefined),
@@ -35,6 +35,13 @@ export async function unit(argv: Argv): Promise<number> {
   if (argv['install'] === true) install(files, facts, argv['force'] === true);
   else process.stdout.write(Object.values(files).join('\n'));
   return 0;
+}
+
+/** How graceful-super was called, symlinks unresolved: it must be there at the next boot, too. */
+function ownPath(): string {
+  const path = process.argv[1] as string;
+  if (!path.includes('/_npx/')) return path;
+  throw new GracefulError('usage', `${path} is a copy that npx keeps for a while`, { hint: 'npm install --global graceful-super, and call that' });
 }
 
 /** The flags as they were given, with paths that hold from everywhere. */

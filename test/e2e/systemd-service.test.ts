@@ -5,7 +5,7 @@ import { Lab, trees } from '../helpers/systemd.ts';
 import { Service } from '../helpers/systemd-service.ts';
 
 const dropIn = '[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec=3\nRestartSec=0\n';
-const short = ['--drain-timeout', '5s', '--kill-timeout', '1s', '--idle-grace', '0s'];
+const short = ['--drain-timeout', '4s', '--kill-timeout', '1s', '--idle-grace', '0s'];
 
 for (const tree of trees) {
   const isNotifyReload = tree.version >= 253;

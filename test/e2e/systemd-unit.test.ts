@@ -1,6 +1,7 @@
 /** What `graceful-super unit` writes: understood by systemd, true to what was asked, and of use to the program. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { cli, fixture, root, temporaryFolder } from '../helpers/rig.ts';
@@ -161,4 +162,13 @@ test('refuses what start would refuse, and what a unit can not say', async () =>
     assert.match(result.stderr, message);
     assert.equal(result.stdout, '');
   }
+});
+
+test('refuses to name a copy that will not be there for long', async () => {
+  using folder = temporaryFolder();
+  mkdirSync(join(folder.path, '_npx'));
+  const copy = join(folder.path, '_npx/graceful-super');
+  symlinkSync(join(root, 'bin/graceful-super.js'), copy);
+  const error = await new Promise<string>((resolve) => execFile(process.execPath, [copy, 'unit', app], (_, __, stderr) => resolve(stderr)));
+  assert.match(error, /_npx\/graceful-super is a copy that npx keeps for a while\nhint: npm install --global/);
 });
