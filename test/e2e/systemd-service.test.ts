@@ -1,6 +1,7 @@
 /** The units that `graceful-super unit` writes, under a real systemd: start, reload, stop, and what becomes of it when somebody is killed. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { poll } from '../helpers/rig.ts';
 import { Lab, trees } from '../helpers/systemd.ts';
 import { Service } from '../helpers/systemd-service.ts';
 
@@ -132,7 +133,7 @@ for (const tree of trees) {
     test('a killed master leaves no worker behind', async () => {
       await lab.systemctl('start', 'app');
       const worker = await service.ask();
-      assert.ok(await lab.kill(worker, '0'));
+      assert.ok(await lab.kill(worker, 'STOP'), 'it could not end by itself');
       await lab.systemctl('kill', '--kill-whom=main', '--signal=KILL', 'app');
       await lab.until('app', 'NRestarts', (restarts) => restarts === '1');
       await lab.until('app', 'ActiveState', (state) => state === 'active');
@@ -141,14 +142,23 @@ for (const tree of trees) {
     });
 
     test('stop waits for what is open, longer than TimeoutStopSec if need be', async () => {
-      await lab.units({ 'app.service.d/hasty.conf': '[Service]\nTimeoutStopSec=1\n' });
+      await Service.install(lab, ['--drain-timeout', '1m'], `${dropIn}TimeoutStopSec=1\n`);
       await lab.systemctl('start', 'app');
       const answer = service.ask('/slow');
-      while ((await service.status()).workers[0]?.connections !== 1);
-      await lab.systemctl('stop', 'app');
+      await poll(
+        async () => (await service.status()).workers[0]?.connections === 1,
+        () => 'nobody asks',
+      );
+      const stopping = lab.run('systemctl', 'stop', 'app');
+      await lab.until('app', 'ActiveState', (state) => state === 'deactivating');
+      const since = BigInt(await lab.show('app', 'StateChangeTimestampMonotonic'));
+      await lab.until('app', 'ActiveState', () => process.hrtime.bigint() / 1000n > since + 2_500_000n);
+      service.mark('finish');
+      assert.equal((await stopping).code, 0);
       assert.equal(await answer, 'late');
       assert.equal(await lab.show('app', 'Result'), 'success');
-      await lab.units({ 'app.service.d/hasty.conf': '' });
+      service.unmark('finish');
+      await Service.install(lab, short, dropIn);
     });
 
     test('a stuck worker does not hold up a stop for good', async () => {
