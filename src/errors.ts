@@ -14,6 +14,8 @@ export const exitCodes = {
   'node-unusable': 15,
   'log-file-unwritable': 16,
   'pid-file-unwritable': 17,
+  'unit-exists': 18,
+  'unit-unwritable': 19,
   'address-in-use': 20,
   'address-denied': 21,
   'address-unavailable': 22,

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { defaultRuntimeDir } from '../config/config.ts';
 import { GracefulError, systemCode } from '../errors.ts';
@@ -20,9 +20,10 @@ export interface Master {
 
 /** The master that a command means: the named one, or the only one. @throws GracefulError `not-running`, `several-running` */
 export async function findMaster(argv: Readonly<Record<string, unknown>>): Promise<Master> {
-  const folder = runtimeDirOf(argv);
+  const folders = runtimeDirsOf(argv);
+  const folder = folders[0];
   const name = nameIn(argv);
-  const running = await findMasters(folder);
+  const running = await findMasters(folders);
   const names = running.map((master) => master.name).join(', ');
   if (name !== undefined) {
     const found = running.find((master) => master.name === name);
@@ -38,20 +39,26 @@ export async function findMaster(argv: Readonly<Record<string, unknown>>): Promi
   return only;
 }
 
-/** Every living master of a folder, by name. */
-export async function findMasters(folder: string): Promise<Master[]> {
-  const candidates = entriesOf(folder)
-    .filter((entry) => entry.endsWith('.sock'))
-    .map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) }));
+/** Every living master of these folders, by name. */
+export async function findMasters(folders: readonly string[]): Promise<Master[]> {
+  const candidates = folders.flatMap((folder) =>
+    entriesOf(folder)
+      .filter((entry) => entry.endsWith('.sock'))
+      .map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) })),
+  );
   const alive = await Promise.all(candidates.map(({ socketPath }) => isAlive(socketPath)));
   return candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** Where the control sockets are. */
-export function runtimeDirOf(argv: Readonly<Record<string, unknown>>): string {
+/** Where the control sockets are: the named folder, or the usual one and those of systemd units beside it. */
+export function runtimeDirsOf(argv: Readonly<Record<string, unknown>>): [string, ...string[]] {
   const given = (argv['runtimeDir'] as string | undefined) ?? process.env['GRACEFUL_SUPER_RUNTIME_DIR'];
-  if (given === undefined) return defaultRuntimeDir(process.env, tmpdir());
-  return isAbsolute(given) ? given : resolve(given); // resolve fails in a folder that was removed
+  if (given !== undefined) return [isAbsolute(given) ? given : resolve(given)]; // resolve fails in a folder that was removed
+  const usual = defaultRuntimeDir(process.env, tmpdir());
+  if (basename(usual) !== 'graceful-super') return [usual]; // in /tmp anybody could have made the others
+  const parent = dirname(usual);
+  const units = entriesOf(parent).filter((entry) => entry.startsWith('graceful-super-'));
+  return [usual, ...units.map((entry) => join(parent, entry))];
 }
 
 /** The master that the command, or the environment, names. */

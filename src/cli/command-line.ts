@@ -41,6 +41,12 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
       targetOptions,
       choose(async () => (await import('./stop.ts')).stop),
     )
+    .command(
+      'unit [script] [args..]',
+      'Print systemd units for a program; flags as for "start"',
+      (y) => unitOptions(startOptions(y)),
+      choose(async () => (await import('./unit.ts')).unit),
+    )
     .parserConfiguration({
       'populate--': true,
       'duplicate-arguments-array': true,
@@ -107,6 +113,21 @@ function startOptions(parser: Argv): Argv {
       'TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.',
     );
   return Object.entries(options).reduce((all, [name, option]) => all.option(flagName(name).slice(2), toYargs(option)), positional);
+}
+
+function unitOptions(parser: Argv): Argv {
+  releaseSignals();
+  return parser
+    .option('install', { type: 'boolean', describe: 'Write them where systemd looks, instead of printing them' })
+    .option('force', { type: 'boolean', describe: 'Replace another unit of that name' })
+    .option('socket', { type: 'boolean', describe: 'A .socket unit as well, for the addresses of --listen' })
+    .option('user-unit', { type: 'boolean', describe: "For the systemd of this user, not for the machine's" })
+    .option('run-as', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'USER|dynamic: User of the program (default: the one that called sudo, or the current one)',
+    })
+    .option('systemd-version', { type: 'string', requiresArg: true, describe: 'N: Version that they are for (default: the installed one)' });
 }
 
 function toYargs({ kind, help, preset, value }: Option) {

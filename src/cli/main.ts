@@ -1,5 +1,6 @@
 /** Runs a command and ends the process. */
 import { describeError, exitCodeOf } from '../errors.ts';
+import { isJournal, withPriority } from '../master/journal.ts';
 import type { Chosen } from './command-line.ts';
 import { readPlainStart } from './plain-start.ts';
 import { version } from './version.ts';
@@ -10,7 +11,8 @@ export async function main(args: readonly string[]): Promise<void> {
     const chosen = await choose(args);
     process.exitCode = chosen === undefined ? 0 : await chosen.run(chosen.argv);
   } catch (error) {
-    process.stderr.write(`graceful-super: ${describeError(error)}\n`);
+    const text = `graceful-super: ${describeError(error)}`;
+    process.stderr.write(`${isJournal(process.env, 2) ? withPriority('error', text) : text}\n`);
     process.exitCode = exitCodeOf(error);
   }
   process.exit();

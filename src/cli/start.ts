@@ -10,25 +10,29 @@ import { supervise } from '../master/supervisor.ts';
 
 /** Runs until the master ends. @returns its exit code */
 export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {
-  const extra = (argv['args'] as string[] | undefined) ?? [];
-  if (extra.length > 0) throw new GracefulError('usage', `one script at a time: what is "${extra[0]}"?`, { hint: 'arguments of the program come after "--"' });
-  const folder = logicalFolder();
   const env = { ...process.env };
-  const sources: ConfigSources = {
-    flags: Object.fromEntries(Object.keys(options).map((name) => [name, argv[name]])),
-    script: argv['script'] as string | undefined,
-    args: argv['--'] as string[] | undefined,
-    configFile: argv['config'] as string | undefined,
-    env,
-    folder,
-  };
+  const sources = sourcesOf(argv, env);
   const config = await loadConfig(sources);
-  const node = unresolvedNode(process.argv0, process.execPath, env, folder);
+  const node = unresolvedNode(process.argv0, process.execPath, env, sources.folder);
   const runtimeDir = config.runtimeDir ?? defaultRuntimeDir(env, tmpdir());
   // found out here, it is told plainly and nothing has begun
   await resolveLaunch(config, { env, node });
   if (config.pidFile !== undefined) checkPidFile(config.pidFile);
   return supervise({ config, runtimeDir, version, origin: { env, node }, loadConfig: () => loadConfig(sources) });
+}
+
+/** What the command line says, and where. @throws GracefulError `usage` */
+export function sourcesOf(argv: Readonly<Record<string, unknown>>, env: Readonly<NodeJS.ProcessEnv>): ConfigSources {
+  const extra = (argv['args'] as string[] | undefined) ?? [];
+  if (extra.length > 0) throw new GracefulError('usage', `one script at a time: what is "${extra[0]}"?`, { hint: 'arguments of the program come after "--"' });
+  return {
+    flags: Object.fromEntries(Object.keys(options).map((name) => [name, argv[name]])),
+    script: argv['script'] as string | undefined,
+    args: argv['--'] as string[] | undefined,
+    configFile: argv['config'] as string | undefined,
+    env,
+    folder: logicalFolder(),
+  };
 }
 
 /** The current folder as the shell knows it, symlinks unresolved: a `current` link in it is followed anew at each reload. */

@@ -2,11 +2,11 @@
 
 import { describeAccount, duration, megabytes } from '../master/wording.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
-import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirOf } from './client.ts';
+import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirsOf } from './client.ts';
 
 /** Without a name: the only master, or a list of all. @returns 0 */
 export async function status(argv: Readonly<Record<string, unknown>>): Promise<number> {
-  const masters = nameIn(argv) === undefined ? await findMasters(runtimeDirOf(argv)) : [];
+  const masters = nameIn(argv) === undefined ? await findMasters(runtimeDirsOf(argv)) : [];
   if (masters.length > 1) {
     const all = await Promise.all(masters.map((master) => fetchStatus(master).catch(() => master)));
     const rows = all.map((one) => ('pid' in one ? summary(one) : [one.name, '?', '?', '?', '?', 'does not answer']));

@@ -101,7 +101,7 @@ export const options: Readonly<Record<string, Option>> = {
   pidFile: option(text(), undefined, "File for the master's pid, written when ready", { kind: 'path', value: 'FILE' }),
   runtimeDir: option(text(), undefined, 'Folder of the control sockets', { kind: 'path', value: 'FOLDER' }),
   logLevel: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'Least important line that is logged', {}),
-  logFormat: option(oneOf(['auto', 'text', 'json']), 'auto', 'text or json; auto: text on a terminal', {}),
+  logFormat: option(oneOf(['auto', 'text', 'json']), 'auto', 'text or json; auto: text on a terminal and in the journal', {}),
   logFile: option(text(), undefined, 'Log there instead of stderr; reopened on SIGUSR1', { kind: 'path', value: 'FILE' }),
 };
 

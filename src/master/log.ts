@@ -1,5 +1,5 @@
 /**
- * The master's log, by winston: one line an event; for people on a terminal, JSON elsewhere. winston is loaded while the
+ * The master's log, by winston: one line an event; for people on a terminal and in the journal, JSON elsewhere. winston is loaded while the
  * first worker starts; until then lines wait.
  */
 import { appendFile, close, openSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { Writable } from 'node:stream';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../config/config.ts';
 import { GracefulError, toReport } from '../errors.ts';
+import { isJournal, withPriority } from './journal.ts';
 import type { Line } from './wording.ts';
 
 /** Facts that machines want besides the text. */
@@ -31,8 +32,7 @@ type Format = (entry: Entry) => string;
 
 /** @throws GracefulError `log-file-unwritable` */
 export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel' | 'logFormat' | 'logFile'>): Log {
-  const isText = logFormat === 'text' || (logFormat === 'auto' && logFile === undefined && process.stderr.isTTY);
-  const format: Format = isText ? toText : toJson;
+  const format = chooseFormat(logFormat, logFile === undefined);
   let sink = openSink(logFile, format);
   let transport: transport | undefined;
   let logger: Logger | undefined;
@@ -73,6 +73,13 @@ export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel
       if (sink !== process.stderr) await new Promise((resolve) => sink.end(resolve));
     },
   };
+}
+
+function chooseFormat(logFormat: Config['logFormat'], isStderr: boolean): Format {
+  const isForJournal = isStderr && isJournal(process.env, 2);
+  const isText = logFormat === 'text' || (logFormat === 'auto' && isStderr && (process.stderr.isTTY || isForJournal));
+  if (!isForJournal) return isText ? toText : toJson;
+  return (entry) => withPriority(entry.level, isText ? toPlain(entry) : toJson({ ...entry, time: undefined }));
 }
 
 function openSink(logFile: string | undefined, format: Format): Writable {
@@ -121,7 +128,11 @@ function toJson(entry: Entry): string {
   return JSON.stringify({ time, level, event, message, ...fields });
 }
 
-function toText({ time, level, message, stack }: Entry): string {
-  const details = typeof stack === 'string' ? `\n${stack.replace(/^/gm, '    ')}` : '';
-  return `${String(time).slice(11, 23)} ${level.padEnd(5)} ${message}${details}`;
+function toText(entry: Entry): string {
+  return `${String(entry['time']).slice(11, 23)} ${entry.level.padEnd(5)} ${toPlain(entry)}`;
+}
+
+/** What happened, and nothing else: the journal knows when, and how bad it is. */
+function toPlain({ message, stack }: Entry): string {
+  return typeof stack === 'string' ? `${message}\n${stack.replace(/^/gm, '    ')}` : message;
 }

@@ -14,6 +14,7 @@ import { exitCodeFor } from './exit-code.ts';
 import type { Listeners } from './listeners.ts';
 import { type Log, openLog } from './log.ts';
 import { type Loop, startLoop } from './loop.ts';
+import { type Notifier, openNotifier } from './notify.ts';
 import { writePidFile } from './pid-file.ts';
 import { policyOf, vitalSettingsOf } from './policy.ts';
 import type { Origin } from './release.ts';
@@ -65,6 +66,7 @@ class Supervisor {
   readonly #crew: Crew;
   readonly #releases: Releases;
   readonly #vitals: Vitals;
+  readonly #notifier: Notifier;
   readonly #audience = new Audience();
   readonly #startedAt = performance.now();
   #pidFile: OwnedFile | null = null;
@@ -104,6 +106,11 @@ class Supervisor {
       onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
       note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
     });
+    this.#notifier = openNotifier(options.origin.env, {
+      pidOf: (worker) => this.#crew.pidOf(worker),
+      turn: () => this.#loop.dispatch({ type: 'tick' }),
+      complain: (text) => this.#log.write('notify-failed', { level: 'warn', text }),
+    });
   }
 
   async run(): Promise<number> {
@@ -124,6 +131,7 @@ class Supervisor {
     });
     const exitCode = await ended;
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
+    await this.#notifier.close();
     return exitCode;
   }
 
@@ -152,6 +160,7 @@ class Supervisor {
   #afterTurn(): void {
     const { fleet } = this.#loop;
     this.#router.refresh(this.#workersIn('draining'));
+    this.#notifier.look(fleet);
     const serving = fleet.phase === 'running' ? fleet.workers.filter(({ phase }) => phase === 'serving') : [];
     this.#vitals.watch(
       new Map(

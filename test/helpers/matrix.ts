@@ -21,6 +21,7 @@ const sameEverywhere = [
   'nothing-is-left-behind',
   'handoff-survives-kills',
   'systemd-lab',
+  'systemd-service',
 ].map((name) => `${name}.test.ts`);
 const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) =>
   readdirSync(folder)

@@ -73,6 +73,11 @@ export class Lab implements AsyncDisposable {
     return this.check('systemctl', ...args);
   }
 
+  /** Signals a process by its pid inside; `0` asks whether it is there. @returns false where it is not */
+  async kill(pid: string | number, signal: 'STOP' | 'KILL' | '0'): Promise<boolean> {
+    return (await this.run('sh', '-c', `kill -${signal} ${pid}`)).code === 0;
+  }
+
   /** A property of a unit, as `systemctl show` tells it. */
   show(unit: string, property: string): Promise<string> {
     return this.systemctl('show', '--property', property, '--value', unit);
@@ -102,7 +107,7 @@ export class Lab implements AsyncDisposable {
 
   /** Writes unit files, by their names, and has them read. */
   async units(files: Readonly<Record<string, string>>): Promise<void> {
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.folder, 'units', name), text);
+    for (const [name, text] of Object.entries(files)) this.write(`units/${name}`, text);
     await this.systemctl('daemon-reload');
   }
 
@@ -133,7 +138,7 @@ export class Lab implements AsyncDisposable {
     this.#holder.stdin?.end();
     const { code, stderr } = await this.#finished;
     assert.deepEqual([code, stderr], [0, ''], 'nothing of the lab is left');
-    rmSync(this.folder, { recursive: true });
+    assert.ok(!existsSync(this.folder));
   }
 
   async #everything(): Promise<string> {
