@@ -100,7 +100,11 @@ function surroundings({ config, owner }: UnitFacts): string[] {
     ...(owner.kind === 'system' && owner.user === 'root' ? ['# better a user of its own: --run-as'] : []),
     `WorkingDirectory=${noSpecifiers(config.cwd)}`,
     ...(config.runtimeDir === undefined
-      ? [`# the control socket; by hand: graceful-super status ${config.name}`, `RuntimeDirectory=${basename(runtimeDirOf(config))}`]
+      ? [
+          `# the control socket; by hand: graceful-super status ${config.name}`,
+          `RuntimeDirectory=${basename(runtimeDirOf(config))}`,
+          'RuntimeDirectoryPreserve=restart',
+        ]
       : []),
     `# a folder to write to, ${owner.kind === 'system' ? `/var/lib/${config.name}` : 'in ~/.local/state or ~/.config'}; $STATE_DIRECTORY`,
     `# StateDirectory=${config.name}`,
