@@ -65,7 +65,9 @@ function describeReload(report: ReloadReport, pidOf: PidOf): Line {
       return info(`another reload follows this one (${report.by})`);
     case 'reload-holding': {
       const until = report.holdMs === null ? 'until it is promoted or rolled back' : `for ${duration(report.holdMs)}`;
-      return info(`canary: ${plural(report.workers, 'worker')} of generation ${report.generation} serve beside the old ones ${until}`);
+      return info(
+        `canary: ${plural(report.workers, 'worker')} of generation ${report.generation} ${report.workers === 1 ? 'serves' : 'serve'} beside the old ones ${until}`,
+      );
     }
     case 'reload-promoted':
       return info(`generation ${report.generation} is promoted (${report.by}): the rest of its workers follows`);
