@@ -35,7 +35,7 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
     case 'crash-loop':
       return {
         level: 'error',
-        text: `crash loop: generation ${report.generation} has crashed ${report.crashes} times; a reload with mended code starts at once`,
+        text: `crash loop: generation ${report.generation} has lost ${plural(report.crashes, 'worker')} in a row; a reload with mended code starts at once`,
       };
     case 'gave-up':
       return { level: 'error', text: `giving up: generation ${report.generation} has been in a crash loop for ${duration(report.afterMs)} (--give-up-after)` };
