@@ -120,7 +120,8 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
     return [fleet, report({ type: 'reload-finished', ...outcome })];
   }
   if (fleet.reload.phase === 'idle') return startReload(fleet, [request], now);
-  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
+  const isHeld = fleet.reload.phase === 'holding';
+  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by, isHeld })];
 }
 
 function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {

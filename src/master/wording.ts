@@ -62,7 +62,7 @@ function describeReload(report: ReloadReport, pidOf: PidOf): Line {
     case 'reload-started':
       return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
     case 'reload-queued':
-      return info(`another reload follows this one (${report.by})`);
+      return info(`another reload follows ${report.isHeld ? 'when the canary is promoted' : 'this one'} (${report.by})`);
     case 'reload-holding': {
       const until = report.holdMs === null ? 'until it is promoted or rolled back' : `for ${duration(report.holdMs)}`;
       return info(
