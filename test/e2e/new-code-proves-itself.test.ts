@@ -136,8 +136,11 @@ test('A canary that is rolled back gives its connections back: no request fails,
   const { kept, fresh } = storms(rig);
   await untilAnswers(kept, pid);
   await untilAnswers(fresh, pid);
+  const waiting = rig.command('reload');
+  assert.match((await rig.until('reload-queued')).message, /^another reload follows when the canary is promoted \(control\)$/);
   const back = await rig.command('rollback');
   assert.equal(back.code, 0, back.stderr);
+  assert.equal((await waiting).code, exitCodes['reload-failed']);
   await rolledBack(deployed, /^rolled back \(control\): generation 1 goes on \(2 workers serving\)$/, 2);
   await rig.until('worker-stopped', (event) => event['pid'] === pid);
   const drained = await rig.until('worker-drained', (event) => event['pid'] === pid);
@@ -181,6 +184,8 @@ test('When the hold of a canary is over, the rest follows by itself', async () =
   assert.deepEqual((await rig.pids()).map(releaseOf), ['two', 'two']);
   await storm.answered(KEPT);
   assertUnnoticed(await storm.stop());
+  assert.equal((await rig.command('reload', '--canary', '5', '--hold', '0s')).code, 0, 'more than there are is all of them');
+  assert.equal((await rig.pids()).length, 2);
   const promoted = await rig.command('promote');
   assert.equal(promoted.code, exitCodes.refused);
   assert.match(promoted.stderr, /^there is no canary to promote/);

@@ -19,7 +19,7 @@ for (const [title, sicken] of [
   ['is busy for ever', (pid: number) => void process.kill(pid, 'SIGUSR2')],
   ['was stopped by SIGSTOP', (pid: number) => void process.kill(pid, 'SIGSTOP')],
 ] as const) {
-  test(`A worker whose event loop ${title === 'is busy for ever' ? title : `stands still because it ${title}`}: first its successor, then TERM, then KILL; clients of others see nothing`, async () => {
+  test(`A worker that ${title}: first its successor, then TERM, then KILL; clients of others see nothing`, async () => {
     const flags = ['--workers', '2', '--heartbeat-timeout', '2s', '--kill-timeout', '300ms', ...preload('blocks-on-signal.cjs')];
     await using rig = await startMaster({ script: 'counts-requests.mjs', flags });
     const [sick] = (await rig.pids()) as [number, number];
@@ -51,6 +51,25 @@ for (const [title, sicken] of [
     assert.equal((await ask(rig.url())).status, 200);
   });
 }
+
+test('A worker that comes to itself before it is killed hands its connections over: its clients have only waited', async () => {
+  await using rig = await startMaster({ script: 'counts-requests.mjs', flags: ['--heartbeat-timeout', '1s', '--kill-timeout', '1m', '--no-blocked-stack'] });
+  const [sick] = (await rig.pids()) as [number];
+  using crowd = new Crowd(rig);
+  await crowd.fill(KEPT, ['http']);
+  using sleep = asleep(sick);
+  const answers = crowd.askAll(); // it finds them when it wakes
+  await rig.until('worker-draining');
+  assert.equal(crowd.answers, KEPT);
+  sleep.wake();
+  await answers;
+  await rig.until('worker-stopped', ({ pid }) => pid === sick);
+  await crowd.askAll();
+  assert.deepEqual(crowd.mistakes, []);
+  const [successor] = await rig.pids();
+  assert.ok(crowd.clients.every(({ isOpen, pid }) => isOpen && pid === successor));
+  assert.deepEqual(rig.all('worker-overran'), []);
+});
 
 test('A worker that is being debugged is not judged by its heartbeat', async () => {
   const flags = ['--heartbeat-timeout', '1s', '--kill-timeout', '300ms'];
