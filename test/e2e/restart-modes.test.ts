@@ -100,6 +100,20 @@ test('A job that does not listen is up when it has lived for --ready-timeout; on
   assert.equal((await rig.finished).code, 0);
 });
 
+test('A job that computes without a pause is left alone, whatever is asked of it meanwhile', async () => {
+  using folder = temporaryFolder();
+  const gate = join(folder.path, 'gate');
+  const flags = restart('never', '--ready-timeout', '200ms', '--heartbeat-timeout', '300ms');
+  await using rig = await startMaster({ script: 'job.cjs', args: ['3', gate, 'busy'], flags });
+  await using measure = await startMaster({ script: 'http-echo.cjs', flags: ['--heartbeat-timeout', '2s', '--kill-timeout', '300ms'] });
+  process.kill((await measure.pids())[0] as number, 'SIGSTOP');
+  await measure.until('worker-ailing'); // a server would have been replaced long since
+  assert.equal((await rig.status()).workers[0]?.phase, 'serving');
+  writeFileSync(`${gate}-1`, '');
+  assert.equal((await rig.finished).code, 3);
+  assert.equal(rig.all('worker-spawned').length, 1);
+});
+
 test('Of several jobs each comes to its end, whichever is first', async () => {
   using folder = temporaryFolder();
   const gate = join(folder.path, 'gate');

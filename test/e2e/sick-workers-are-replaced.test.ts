@@ -72,9 +72,9 @@ test('A worker that comes to itself before it is killed hands its connections ov
 });
 
 test('A worker that is being debugged is not judged by its heartbeat', async () => {
-  const flags = ['--heartbeat-timeout', '1s', '--kill-timeout', '300ms'];
-  await using debugged = await startMaster({ script: 'http-echo.cjs', flags: [...flags, '--node-arg', '--inspect=127.0.0.1:0'] });
-  await using plain = await startMaster({ script: 'http-echo.cjs', flags });
+  const flags = (timeout: string) => ['--heartbeat-timeout', timeout, '--kill-timeout', '300ms'];
+  await using debugged = await startMaster({ script: 'http-echo.cjs', flags: [...flags('300ms'), '--node-arg', '--inspect=127.0.0.1:0'] });
+  await using plain = await startMaster({ script: 'http-echo.cjs', flags: flags('2s') }); // long after the other would have been blamed
   const [[waits], [hangs]] = (await Promise.all([debugged.pids(), plain.pids()])) as [[number], [number]];
   using breakpoint = asleep(waits);
   process.kill(hangs, 'SIGSTOP');
