@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { exitCodes } from '../../src/errors.ts';
 import { fixture, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
-import { startStorm } from '../helpers/storm.ts';
+import { startStorm, stormsOn } from '../helpers/storm.ts';
 
 const KEPT = 30;
 
@@ -24,8 +24,7 @@ test('Scaling up and down under load: no request fails, nobody reconnects, conne
   const fresh = startStorm({ port, keepAlive: 0, fresh: 4 });
   await old.answered(KEPT);
   await scaled(rig, '4', 4);
-  const young = startStorm({ port, keepAlive: KEPT, fresh: 0 });
-  while (young.result.byPid.size < 2) await young.answered(1);
+  const young = await stormsOn(port, KEPT, (byPid) => byPid.size > 1);
   await scaled(rig, '+1', 5);
   rig.forget();
   await scaled(rig, '-3', 2);
@@ -35,9 +34,8 @@ test('Scaling up and down under load: no request fails, nobody reconnects, conne
     gone.some(({ moved }) => ((moved as Record<string, number>)['http'] ?? 0) > 0),
     'they had connections, and handed them over',
   );
-  await old.answered(KEPT);
-  await young.answered(KEPT);
-  for (const storm of [old, young]) {
+  for (const storm of [old, ...young]) {
+    await storm.answered(KEPT);
     const { failures, opened, resets } = await storm.stop();
     assert.deepEqual({ failures, opened, resets }, { failures: [], opened: KEPT, resets: 0 });
   }
