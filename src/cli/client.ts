@@ -73,9 +73,7 @@ export function nameIn(argv: Readonly<Record<string, unknown>>): string | undefi
 /** `GET /status` */
 export async function fetchStatus(master: Master): Promise<Status> {
   const response = await send(master, 'GET', '/status');
-  let text = '';
-  for await (const chunk of response.setEncoding('utf8')) text += chunk;
-  return JSON.parse(text) as Status;
+  return JSON.parse(await textOf(response)) as Status;
 }
 
 /** `POST` with a streamed answer. @returns the last line, or undefined where the master was gone before it */
@@ -102,12 +100,15 @@ function send({ name, socketPath }: Master, method: string, path: string): Promi
     const sent = request({ socketPath, method, path, agent: false }, (response) => {
       clearTimeout(timer);
       if (response.statusCode === 200) return resolve(response);
-      response.resume();
-      reject(
-        new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}`, {
-          hint: 'is it of the same version?',
-        }),
-      );
+      void textOf(response)
+        .catch(() => '')
+        .then((text) =>
+          reject(
+            new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}: ${text.trim()}`, {
+              hint: 'is it of the same version?',
+            }),
+          ),
+        );
     });
     const timer = setTimeout(() => sent.destroy(new Error('it does not answer')), ANSWER_TIMEOUT_MS);
     sent.once('error', (cause) =>
@@ -120,6 +121,12 @@ function send({ name, socketPath }: Master, method: string, path: string): Promi
     );
     sent.end();
   });
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return text;
 }
 
 function entriesOf(folder: string): string[] {

@@ -54,7 +54,8 @@ export type Report =
   /** The last worker of an old generation has ended. */
   | ({ readonly type: 'generation-gone'; readonly generation: number } & ConnectionAccount)
   | { readonly type: 'reload-started'; readonly generation: number; readonly requests: readonly number[]; readonly by: readonly string[] }
-  | { readonly type: 'reload-queued'; readonly request: number; readonly by: string }
+  /** `isHeld`: behind a canary that waits for its promotion. */
+  | { readonly type: 'reload-queued'; readonly request: number; readonly by: string; readonly isHeld: boolean }
   /** The canary serves. */
   | ({ readonly type: 'reload-holding'; readonly generation: number; readonly requests: readonly number[] } & Canary)
   | { readonly type: 'reload-promoted'; readonly generation: number; readonly by: string }

@@ -5,11 +5,11 @@
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
-import { afterCrash, calm } from './backoff.ts';
+import { calm } from './backoff.ts';
 import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdictOf } from './completion.ts';
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
-import { missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
+import { countCrashes, missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
 import type { Request } from './reload.ts';
 import { requestScale, scaledPolicy, scaleRule } from './scale.ts';
 import { accountOf, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report } from './state.ts';
@@ -120,7 +120,8 @@ function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
     return [fleet, report({ type: 'reload-finished', ...outcome })];
   }
   if (fleet.reload.phase === 'idle') return startReload(fleet, [request], now);
-  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by })];
+  const isHeld = fleet.reload.phase === 'holding';
+  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by, isHeld })];
 }
 
 function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {
@@ -189,16 +190,8 @@ function countLosses(before: Fleet, [after, ...effects]: FleetStep, event: Fleet
   const lost = placesTaken(before).filter(({ id }) => !wanted.includes(id));
   const hasCompleted = after.completed.length > before.completed.length;
   if (lost.length === 0 || hasCompleted || after.phase !== 'running') return [after, ...effects];
-  const { now } = event;
-  const chance = event.type === 'worker-exited' ? event.chance : 0.5;
-  const { generation, policy } = after;
-  const backoff = lost.reduce((sum) => afterCrash(sum, now, chance, policy), after.backoff);
-  const told: Effect[] = [];
-  if (backoff.isLooping && !before.backoff.isLooping) told.push(report({ type: 'crash-loop', generation, crashes: backoff.streak }));
-  if (backoff.nextStartAt > now) {
-    told.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(after), delayMs: backoff.nextStartAt - now }));
-  }
-  return [{ ...after, backoff }, ...effects, ...told];
+  const [next, ...told] = countCrashes(after, lost.length, event.now, event.type === 'worker-exited' ? event.chance : 0.5);
+  return [next, ...effects, ...told];
 }
 
 /** The dead are forgotten, but not what became of their connections. */

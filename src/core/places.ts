@@ -2,8 +2,9 @@
  * The places of the serving generation: who has one, who is missing, who leaves because another took over. PURE.
  * An ailing worker goes on serving without a place, so that somebody is started for it; when so many serve as are wanted, it drains.
  */
+import { afterCrash, type Backoff } from './backoff.ts';
 import type { Effect } from './effect.ts';
-import { admitAll, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, spawnWorkers } from './state.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
 import { ail, type Draining, drain, isWanted, type Serving, type Worker } from './worker.ts';
 
 /** Share of the longest age by which workers differ, so that they are not replaced all at once. */
@@ -34,14 +35,31 @@ export function wantedRule(fleet: Fleet, now: number): FleetStep {
   return [admitted, ...effects, ...more];
 }
 
+/** So many places were lost at once: that delays the next start. */
+export function countCrashes(fleet: Fleet, count: number, now: number, chance: number): FleetStep {
+  const { generation, policy } = fleet;
+  const backoff = Array.from({ length: count }).reduce<Backoff>((sum) => afterCrash(sum, now, chance, policy), fleet.backoff);
+  const told: Effect[] = [];
+  if (backoff.isLooping && !fleet.backoff.isLooping) told.push(report({ type: 'crash-loop', generation, crashes: backoff.streak }));
+  if (backoff.nextStartAt > now) {
+    told.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(fleet), delayMs: backoff.nextStartAt - now }));
+  }
+  return [{ ...fleet, backoff }, ...told];
+}
+
 /** One worker that is too big or too old is to be replaced, and only when the one before is gone. */
 export function recycleRule(fleet: Fleet, now: number): FleetStep {
   if (!mayRecycle(fleet)) return [fleet];
-  const { maxMemoryBytes } = fleet.policy;
+  const { maxMemoryBytes, restartWindowMs } = fleet.policy;
   const own = servingOf(fleet);
   const big = own.filter(({ rssBytes }) => maxMemoryBytes !== null && rssBytes > maxMemoryBytes).sort((a, b) => b.rssBytes - a.rssBytes)[0];
   const old = own.filter((worker) => now >= ageDeadline(fleet, worker)).sort((a, b) => a.since - b.since)[0];
-  if (big && maxMemoryBytes !== null) return change(fleet, big, ail(big, { reason: 'memory', rssBytes: big.rssBytes, limitBytes: maxMemoryBytes }));
+  if (big && maxMemoryBytes !== null) {
+    const [ailing, ...effects] = change(fleet, big, ail(big, { reason: 'memory', rssBytes: big.rssBytes, limitBytes: maxMemoryBytes }));
+    // a limit that new workers reach at once must not have them replaced without a pause
+    const [next, ...told] = countCrashes(ailing, now - big.since < restartWindowMs ? 1 : 0, now, 0.5);
+    return [next, ...effects, ...told];
+  }
   return old ? change(fleet, old, ail(old, { reason: 'age', ageMs: now - old.since })) : [fleet];
 }
 

@@ -23,11 +23,13 @@ export type Starting = Identity & {
   readonly preflight?: HealthFailure;
   readonly deadline: number;
 };
-export type Ready = Identity & { readonly phase: 'ready' };
-export type Admitted = Identity & { readonly phase: 'admitted'; readonly deadline: number };
+/** `isJob`: it is ready by having lived so long, without a listener; it may be busy and need not answer. */
+export type Ready = Identity & { readonly phase: 'ready'; readonly isJob?: true };
+export type Admitted = Identity & { readonly phase: 'admitted'; readonly isJob?: true; readonly deadline: number };
 export type Serving = Identity & {
   readonly phase: 'serving';
   readonly since: number;
+  readonly isJob?: true;
   /** Why it is to be replaced; once set it stays. */
   readonly ailment: Ailment | null;
   /** Failed health checks in a row. */
@@ -95,7 +97,7 @@ export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy):
 /** Lets a ready worker accept. */
 export function admit(worker: Ready, now: number, policy: Policy): WorkerStep {
   return [
-    { ...identity(worker), phase: 'admitted', deadline: now + policy.readyTimeoutMs },
+    { ...identity(worker), phase: 'admitted', ...(worker.isJob && { isJob: worker.isJob }), deadline: now + policy.readyTimeoutMs },
     { type: 'admit', worker: worker.id },
   ];
 }
@@ -154,7 +156,7 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
       // a job need not listen: living for so long is as ready as it gets
-      if (policy.restart !== 'always' && !worker.listening && worker.preflight === undefined) return becomeReady(worker, event.now);
+      if (policy.restart !== 'always' && !worker.listening && worker.preflight === undefined) return becomeReady(worker, event.now, true);
       return unfit(worker, neverReady(worker, policy.readyTimeoutMs), event.now, policy);
     }
     default:
@@ -162,8 +164,8 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
   }
 }
 
-function becomeReady(worker: Starting, now: number): WorkerStep {
-  return [{ ...identity(worker), phase: 'ready' }, report(worker, { type: 'worker-ready', afterMs: now - worker.spawnedAt })];
+function becomeReady(worker: Starting, now: number, isJob = false): WorkerStep {
+  return [{ ...identity(worker), phase: 'ready', ...(isJob && { isJob }) }, report(worker, { type: 'worker-ready', afterMs: now - worker.spawnedAt })];
 }
 
 /** The last failure is remembered; told is one of another kind than the last: bodies may hold times and counters. */
@@ -181,10 +183,7 @@ function neverReady({ listening, preflight }: Starting, timeoutMs: number): Fail
 function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
     case 'worker-admitted':
-      return [
-        { ...identity(worker), phase: 'serving', since: event.now, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 },
-        report(worker, { type: 'worker-serving' }),
-      ];
+      return serve(worker, event.now);
     case 'worker-admit-failed':
       return unfit(worker, { reason: 'admit-failed', error: event.error }, event.now, policy);
     case 'worker-withdrew':
@@ -192,11 +191,17 @@ function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Poli
       return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
+      if (worker.isJob) return serve(worker, event.now);
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: true }, event.now, policy);
     }
     default:
       return [worker];
   }
+}
+
+function serve(worker: Admitted, since: number): WorkerStep {
+  const fresh = { ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
+  return [{ ...identity(worker), phase: 'serving', since, ...(worker.isJob && { isJob: worker.isJob }), ...fresh }, report(worker, { type: 'worker-serving' })];
 }
 
 function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy): WorkerStep {

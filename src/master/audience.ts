@@ -54,7 +54,9 @@ function answerOf(report: Report, request: number): { readonly error: OutcomeErr
     case 'reload-finished': {
       if (!report.requests.includes(request)) return undefined;
       const isRolledBackByHim = report.outcome === 'rolled-back' && report.failure.reason === 'asked' && report.requests.at(-1) === request;
-      return { error: report.outcome === 'committed' || isRolledBackByHim ? null : 'reload-failed', generation: report.generation };
+      if (report.outcome === 'committed' || isRolledBackByHim) return { error: null, generation: report.generation };
+      const isGone = report.failure.reason === 'release-rejected' && report.failure.error.code === 'release-gone';
+      return { error: isGone ? 'release-gone' : 'reload-failed', generation: report.generation };
     }
     default:
       return undefined;

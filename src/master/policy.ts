@@ -25,11 +25,11 @@ export function policyOf(config: Config): Policy {
   };
 }
 
-/** What is looked at while a worker serves. One that waits for a debugger is not blocked. */
-export function vitalSettingsOf(config: Config): VitalSettings {
+/** What is looked at while a worker serves. One that waits for a debugger is not blocked, and a job may be busy for as long as it likes. */
+export function vitalSettingsOf(config: Config, isJob: boolean): VitalSettings {
   const isDebugged = config.nodeArg.some((arg) => arg.startsWith('--inspect'));
   return {
-    heartbeatTimeoutMs: isDebugged ? 0 : config.heartbeatTimeout,
+    heartbeatTimeoutMs: isDebugged || isJob ? 0 : config.heartbeatTimeout,
     isMemoryLimited: config.maxMemory !== undefined,
     health: { requests: config.health, statuses: config.preflightStatus, timeoutMs: config.healthTimeout },
     healthIntervalMs: config.healthInterval,

@@ -164,9 +164,9 @@ class Supervisor {
     const serving = fleet.phase === 'running' ? fleet.workers.filter(({ phase }) => phase === 'serving') : [];
     this.#vitals.watch(
       new Map(
-        serving.flatMap(({ id, generation }) => {
-          const config = this.#releases.configOf(generation);
-          return config ? [[id, vitalSettingsOf(config)]] : [];
+        serving.flatMap((worker) => {
+          const config = this.#releases.configOf(worker.generation);
+          return config ? [[worker.id, vitalSettingsOf(config, 'isJob' in worker)]] : [];
         }),
       ),
     );

@@ -35,7 +35,7 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
     case 'crash-loop':
       return {
         level: 'error',
-        text: `crash loop: generation ${report.generation} has crashed ${report.crashes} times; a reload with mended code starts at once`,
+        text: `crash loop: generation ${report.generation} has lost ${plural(report.crashes, 'worker')} in a row; a reload with mended code starts at once`,
       };
     case 'gave-up':
       return { level: 'error', text: `giving up: generation ${report.generation} has been in a crash loop for ${duration(report.afterMs)} (--give-up-after)` };
@@ -62,10 +62,12 @@ function describeReload(report: ReloadReport, pidOf: PidOf): Line {
     case 'reload-started':
       return info(report.by.includes('start') ? 'starting' : `reload to generation ${report.generation} begins (${[...new Set(report.by)].join(', ')})`);
     case 'reload-queued':
-      return info(`another reload follows this one (${report.by})`);
+      return info(`another reload follows ${report.isHeld ? 'when the canary is promoted' : 'this one'} (${report.by})`);
     case 'reload-holding': {
       const until = report.holdMs === null ? 'until it is promoted or rolled back' : `for ${duration(report.holdMs)}`;
-      return info(`canary: ${plural(report.workers, 'worker')} of generation ${report.generation} serve beside the old ones ${until}`);
+      return info(
+        `canary: ${plural(report.workers, 'worker')} of generation ${report.generation} ${report.workers === 1 ? 'serves' : 'serve'} beside the old ones ${until}`,
+      );
     }
     case 'reload-promoted':
       return info(`generation ${report.generation} is promoted (${report.by}): the rest of its workers follows`);

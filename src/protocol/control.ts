@@ -69,4 +69,4 @@ export type ControlLine =
   | { readonly type: 'stopped'; readonly exitCode: number };
 
 /** Why something that was asked for is not so. */
-export type OutcomeError = 'reload-failed' | 'scale-failed' | 'refused';
+export type OutcomeError = 'reload-failed' | 'release-gone' | 'scale-failed' | 'refused';

@@ -99,6 +99,20 @@ test('A wrong path is 404, a wrong method 405, garbage harms nobody', async () =
     const { status, headers } = await send(rig, method, path);
     assert.deepEqual([status, headers.allow], [405, allowed], `${method} ${path}`);
   }
+  for (const [path, error] of [
+    ['/reload?canary=0', 'canary is at least 1'],
+    ['/reload?hold=1', 'hold needs canary'],
+    ['/reload?canary=1&hold=-1', 'hold is at least 0'],
+    ['/reload?to=1', '/reload takes no parameter to'],
+    ['/promote?canary=1', '/promote takes no parameter canary'],
+    ['/scale', '/scale takes either to or by'],
+    ['/scale?to=2&by=1', '/scale takes either to or by'],
+    ['/scale?to=0', 'to is at least 1'],
+    ['/scale?by=1.5', 'by is a whole number, got 1.5'],
+  ] as const) {
+    const { status, text } = await send(rig, 'POST', path);
+    assert.deepEqual([status, JSON.parse(text)], [400, { error }], path);
+  }
   for (const bytes of [
     '\0\xff\xfe garbage\r\n\r\n',
     'GET /status HTTP/1.1\r\n',

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { renameSync, symlinkSync } from 'node:fs';
+import { readdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { exitCodes } from '../../src/errors.ts';
+import type { Status } from '../../src/protocol/control.ts';
 import { ask, fixture, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 test('A worker that crashes is replaced at once the first time, then with a growing delay, and a crash loop is named', async () => {
@@ -18,7 +20,10 @@ test('A worker that crashes is replaced at once the first time, then with a grow
   const { restarts, isCrashLooping } = await rig.status();
   assert.equal(restarts, 4);
   assert.equal(isCrashLooping, true);
-  assert.match((await rig.command('status')).stdout, /crash loop/);
+  assert.match((await rig.command('status')).stdout, /^crash loop {2}/m);
+  assert.equal((JSON.parse((await rig.command('status', '--json')).stdout) as Status).isCrashLooping, true);
+  const [named] = rig.all('crash-loop');
+  assert.deepEqual([named?.level, named?.['crashes']], ['error', 4]);
 });
 
 test('A reload in a crash loop starts at once, and ends it', async () => {
@@ -72,3 +77,17 @@ for (const [file, flags, code, why] of [
     assert.match(rig.events.find(({ event }) => event === 'reload-finished')?.message ?? '', why);
   });
 }
+
+test('--give-up-after: a crash loop that lasts so long ends the master with a code of its own, and says why', async () => {
+  const flags = ['--backoff-min', '10ms', '--backoff-max', '20ms', '--restart-limit', '2', '--give-up-after', '300ms'];
+  await using rig = await startMaster({
+    script: 'crashes-on-request.cjs',
+    flags: [...flags, '--node-arg', '--require', '--node-arg', fixture('dies-young.cjs')],
+  });
+  rig.forget();
+  const { code } = await rig.finished;
+  assert.equal(code, exitCodes['crash-loop']);
+  assert.match((await rig.until('crash-loop')).message, /^crash loop: generation 1 has lost 3 workers in a row; a reload with mended code starts at once$/);
+  assert.match((await rig.until('gave-up')).message, /^giving up: generation 1 has been in a crash loop for .* \(--give-up-after\)$/);
+  assert.deepEqual(readdirSync(rig.runtimeDir), []);
+});

@@ -77,6 +77,17 @@ export function startStorm({ port, keepAlive, fresh, thinkMs = 45, slowReads = f
   };
 }
 
+/** Crowds of clients that keep their connections, one more as long as the kernel has not given one of them to whom it should. */
+export async function stormsOn(port: number, clients: number, isThere: (byPid: ReadonlyMap<number, number>) => boolean): Promise<Storm[]> {
+  const storms: Storm[] = [];
+  do {
+    const storm = startStorm({ port, keepAlive: clients, fresh: 0 });
+    storms.push(storm);
+    await storm.answered(2 * clients);
+  } while (!storms.some(({ result }) => isThere(result.byPid)));
+  return storms;
+}
+
 async function runClient(
   port: number,
   client: number,

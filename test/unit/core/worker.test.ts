@@ -379,7 +379,13 @@ describe('a job, which need not listen', () => {
   const job = policyWith({ restart: 'on-failure' });
 
   test('is ready when it has lived for the ready timeout', () => {
-    assert.deepEqual(step(starting, { type: 'tick', now: 1010 }, job), [ready, told({ type: 'worker-ready', afterMs: 1000 })]);
+    assert.deepEqual(step(starting, { type: 'tick', now: 1010 }, job), [{ ...ready, isJob: true }, told({ type: 'worker-ready', afterMs: 1000 })]);
+  });
+
+  test('need not answer when it is admitted', () => {
+    const [admitted] = admit({ phase: 'ready', id: 7, generation: 3, spawnedAt: 10, isJob: true }, 1010, job);
+    const [serving] = step(admitted, { type: 'tick', now: 2010 }, job);
+    assert.ok(serving.phase === 'serving' && serving.isJob);
   });
 
   for (const [what, worker] of [
