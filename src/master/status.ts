@@ -71,10 +71,11 @@ function accountNow(fleet: Fleet, generation: number, { movedOf }: Surroundings)
 }
 
 async function workerStatus(worker: Worker, { now, pidOf, movedOf, examine }: Surroundings): Promise<WorkerStatus> {
+  const pid = pidOf(worker.id) ?? null; // it may end while it is asked
   const answer = await examine(worker.id);
   return {
     id: worker.id,
-    pid: pidOf(worker.id) ?? null,
+    pid,
     generation: worker.generation,
     phase: worker.phase,
     uptimeMs: Math.round(now - worker.spawnedAt),

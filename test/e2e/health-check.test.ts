@@ -29,7 +29,7 @@ class Worker implements AsyncDisposable {
       listeners: {},
     };
     this.child = fork(fixture('listens-privately.cjs'), {
-      execArgv: ['--require', join(root, 'dist/worker/preload.js')],
+      execArgv: ['--require', join(root, 'dist/worker/preload.cjs')],
       env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(identity) },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'ignore'],
     });

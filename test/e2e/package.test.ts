@@ -75,7 +75,7 @@ test('The package as npm would publish it', async (t: TestContext) => {
     assert.match(succeed('npx', ['--no-install', 'graceful-super', '--version'], folder.path), /^\d+\.\d+\.\d+\n$/);
     assert.match(succeed('npx', ['--no-install', 'graceful-super', 'start', '--help'], folder.path), /--drain-timeout +TIME: /);
     writeFileSync(join(folder.path, 'program.mjs'), "import * as all from 'graceful-super';\nconsole.log(Object.keys(all).sort().join());\nall.ready();\n");
-    assert.match(succeed(process.execPath, ['program.mjs'], folder.path), /\bonDrain,ready\b/);
+    assert.match(succeed(process.execPath, ['program.mjs'], folder.path), /\bonDrain,preflight,ready\b/);
     writeFileSync(
       join(folder.path, 'program.ts'),
       `import { createServer } from 'node:net';
