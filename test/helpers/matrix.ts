@@ -10,24 +10,32 @@ import { join } from 'node:path';
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26'];
 // some tests start the binary as another user, who can't look into root's home
 const cache = join(process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')), 'graceful-super-test');
-/** What Node's version has no part in. */
-const sameEverywhere = [
-  'bad-input',
-  'configuration',
-  'control',
-  'crashes',
-  'logs',
-  'package',
-  'nothing-is-left-behind',
-  'handoff-survives-kills',
-  'systemd-lab',
-  'systemd-service',
-].map((name) => `${name}.test.ts`);
-const suites = ['test/unit/core', 'test/e2e'].flatMap((folder) =>
-  readdirSync(folder)
-    .filter((file) => file.endsWith('.test.ts') && !sameEverywhere.includes(file))
-    .map((file) => join(folder, file)),
-);
+/** End-to-end tests that Node's version has a part in: its servers, connections, channels, handles and signals. */
+const dependent = [
+  'chat-worker',
+  'drain',
+  'echo-worker',
+  'handoff-awaits',
+  'handoff-http',
+  'handoff-http-declined',
+  'handoff-http-programs',
+  'handoff-http-timeouts',
+  'handoff-tcp',
+  'handoff-websocket',
+  'health-check',
+  'health-page',
+  'listeners',
+  'no-connection-is-refused',
+  'no-idle-connection-is-dropped',
+  'no-request-is-lost',
+  'preflight',
+  'programs',
+  'sick-workers-are-replaced',
+  'socket-activation',
+  'worker-api',
+].map((name) => join('test/e2e', `${name}.test.ts`));
+const folders = ['test/unit/node', 'test/unit/worker'];
+const suites = [...folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file))), ...dependent];
 
 for (const version of versions) {
   const node = install(version);
