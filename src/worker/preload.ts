@@ -110,7 +110,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return;
     case 'admit': {
       const errno = captured.admit();
-      process.channel?.unref();
+      if (!captured.isWaiting) process.channel?.unref(); // a later listen may still wait for its answer
       return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
     }
     case 'drain':
