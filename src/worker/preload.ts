@@ -58,7 +58,7 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
     process.channel?.ref(); // an answer is owed
     tell({ type: 'listen', id, ...query });
   };
-  const captured = capture(askForListener, servers.named, () => readiness.isGuarded);
+  const captured = capture(askForListener, servers, () => readiness.isGuarded);
   servers.onListening = () => {
     tell({ type: 'listening' });
     // several listens in a row are one: ready is the worker whose last one was answered
