@@ -61,7 +61,7 @@ async function tryLibrary(library: Library): Promise<void> {
   ];
   console.log(library.name.padEnd(20) + figures.map((figure, at) => column(figure, [9, 17, 7, 22, 7, 19, 10][at] ?? 0)).join(''));
   for (const { file, plain: one, supervised: other, isSame, tries } of all) {
-    if (isSame && tries > 1) console.log(`  ${file}: the same at try ${tries}`);
+    if (isSame && tries > 1) console.log(`  ${file}: differed once, was the same in two more runs`);
     if (isSame || library.known?.[file] !== undefined) continue;
     const lost = one.results.filter((result) => !other.results.includes(result));
     const ends = `ended with ${one.end} plainly, with ${other.end} supervised`;
