@@ -3,10 +3,12 @@
  * believe that they listen, but accept nothing, so a new generation meets no client before all of it is ready.
  */
 import type { Server } from 'node:net';
+import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { answerListens, exportServerData, importServerData, type ServerQuery } from '../node/cluster.ts';
 import { failListen, holdBack, type ListenHandle, listenPrivately } from '../node/handle.ts';
 import type { ListenQuery, ToWorker } from '../protocol/worker.ts';
+import type { Servers } from './servers.ts';
 
 type Reply = Extract<ToWorker, { type: 'listener' }>;
 
@@ -26,12 +28,8 @@ interface Pending {
   onReply(reply: Reply, handle: ListenHandle | undefined): void;
 }
 
-/** Installs the hook. `ask` sends a query to the master; `nameListener` learns which listener of the master's a server got; `holdsBack`: nothing is accepted before the admission. */
-export function capture(
-  ask: (id: number, query: ListenQuery) => void,
-  nameListener: (server: Server, listener: number) => void,
-  holdsBack: () => boolean,
-): Capture {
+/** Installs the hook. `ask` sends a query to the master; `servers` know which listener of the master's a server has; `holdsBack`: nothing is accepted before the admission. */
+export function capture(ask: (id: number, query: ListenQuery) => void, servers: Pick<Servers, 'named' | 'listeningOn'>, holdsBack: () => boolean): Capture {
   const pending = new Map<number, Pending>();
   const held: { readonly server: Server; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
   const places = placeKeeper();
@@ -47,9 +45,14 @@ export function capture(
     if (place) server.once('close', place.leave);
     pending.set(id, {
       onReply(reply, handle) {
-        if (handle === undefined) place?.leave();
-        if (handle === undefined) return failListen(server, reply.errno, { ...reply, address: query.address ?? reply.address, port });
-        nameListener(server, reply.listener);
+        // other processes may share an address, two servers of one process may not
+        const errno = handle && servers.listeningOn(reply.listener) ? -constants.errno.EADDRINUSE : reply.errno;
+        if (handle === undefined || errno < 0) {
+          handle?.close();
+          place?.leave();
+          return failListen(server, errno, { ...reply, address: query.address ?? reply.address, port });
+        }
+        servers.named(server, reply.listener);
         importServerData(server, reply.serverData);
         const mayAccept = isAdmitted || (reply.isAdmitted && !holdsBack());
         const listen = holdBack(handle, reply.backlog, mayAccept);

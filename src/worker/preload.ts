@@ -58,7 +58,7 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
     process.channel?.ref(); // an answer is owed
     tell({ type: 'listen', id, ...query });
   };
-  const captured = capture(askForListener, servers.named, () => readiness.isGuarded);
+  const captured = capture(askForListener, servers, () => readiness.isGuarded);
   servers.onListening = () => {
     tell({ type: 'listening' });
     // several listens in a row are one: ready is the worker whose last one was answered
@@ -110,7 +110,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return;
     case 'admit': {
       const errno = captured.admit();
-      process.channel?.unref();
+      if (!captured.isWaiting) process.channel?.unref(); // a later listen may still wait for its answer
       return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
     }
     case 'drain':

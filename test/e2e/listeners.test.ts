@@ -88,6 +88,21 @@ test('A stale socket file is replaced', async () => {
   await servesAcrossReload({ path }, () => ({ path }));
 });
 
+test('A listen whose answer is owed while the worker is admitted keeps the program alive', async () => {
+  await using rig = await startMaster({ script: 'listens-again.cjs' });
+  await rig.waitFor(() => rig.stdout.includes('all listen') || undefined, 'the last of its servers');
+  assert.equal((await rig.pids()).length, 1);
+});
+
+test('A second server at the same address of one program gets EADDRINUSE', async () => {
+  await using rig = await startMaster({ script: 'listens-twice.cjs' });
+  const port = rig.port();
+  const refused = { code: 'EADDRINUSE', syscall: 'listen', address: host, port };
+  assert.deepEqual(JSON.parse((await ask(rig.url())).text), refused);
+  await rig.hup();
+  assert.deepEqual(JSON.parse((await ask(rig.url())).text), refused);
+});
+
 test('A socket path that somebody else has taken meanwhile is left to them', async () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'web.sock');

@@ -3,16 +3,15 @@
  * cache outside the repository. `npm run test:matrix -- 24` runs on one of them alone.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { cacheFolder, installInto } from './cache.ts';
 
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26'];
-// some tests start the binary as another user, who can't look into root's home
-const cache = join(process.getuid?.() === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')), 'graceful-super-test');
 /** End-to-end tests that Node's version has a part in: its servers, connections, channels, handles and signals. */
 const dependent = [
   'chat-worker',
+  'compatibility',
   'drain',
   'echo-worker',
   'handoff-awaits',
@@ -49,13 +48,11 @@ for (const version of versions) {
 }
 
 function install(version: string): string {
-  const folder = join(cache, `node-${version}`);
+  const folder = cacheFolder(`node-${version}`);
   const node = join(folder, 'node_modules/node/bin/node');
   if (existsSync(node)) return node;
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
   // its install script puts the binary of this platform in place
-  const { status } = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--foreground-scripts', `node@${version}`], { cwd: folder, stdio: 'inherit' });
-  if (status !== 0 || !existsSync(node)) throw new Error(`cannot install Node ${version} from npm into ${folder}`);
+  installInto(folder, [`node@${version}`], ['--foreground-scripts']);
+  if (!existsSync(node)) throw new Error(`the package node@${version} has no binary for this platform`);
   return node;
 }

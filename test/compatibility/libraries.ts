@@ -1,0 +1,50 @@
+/** The libraries whose own tests are run, each pinned: published on npm with their tests, which open servers. */
+
+/** A library and its tests. */
+export interface Library {
+  readonly name: string;
+  readonly version: string;
+  /** The test files, as paths in the package. */
+  readonly files: RegExp;
+  /** Files whose outcome is another one under a supervisor, and why: see docs/compatibility.md. */
+  readonly known?: Readonly<Record<string, string>>;
+}
+
+export const libraries: readonly Library[] = [
+  {
+    name: 'fastify',
+    version: '5.12.8',
+    files:
+      /^test\/(404s|build|client-timeout|close.*|connection-timeout|custom-http-server|diagnostics-channel\/.*|has-route|head|http2\/.*|https\/.*|keep-alive.*|listen.*|logger\/(logging|request)|noop-set|reply-error|reply-trailers|request-timeout|server|stream.*|unlock|upgrade|url-rewriting)\.test\.js$/,
+    known: {
+      'test/close-pipelining.test.js': 'a client of a closed server waits',
+      'test/logger/logging.test.js': 'port 0 is the same port again',
+    },
+  },
+  { name: '@fastify/reply-from', version: '12.6.5', files: /^test\/(base.*|full-.*|http2.*|https.*|http-.*|unix-.*|undici.*|upgrade.*|.*stream.*)\.test\.js$/ },
+  { name: '@fastify/websocket', version: '11.3.6', files: /\.test\.js$/, known: { 'test/base.test.js': 'connected to before it listens' } },
+  { name: '@fastify/static', version: '10.1.11', files: /^test\/(content-type|dir-list)\.test\.js$/ },
+  { name: 'aedes', version: '1.2.0', files: /^test\/(bridge|close_socket_by_other_party|connect|events|keep-alive|not-blocking)\.js$/ },
+  { name: 'hyperquest', version: '2.1.3', files: /^test\/[\w]+\.js$/ },
+];
+
+/** What their tests import, and what the example programs are made of. */
+export const companions: readonly string[] = [
+  '@hapi/hapi@21.4.10',
+  '@hono/node-server@2.1.8',
+  'concat-stream@2.0.0',
+  'express@5.3.0',
+  'fast-json-body@1.1.0',
+  'form-data@4.0.5',
+  'h2url@0.2.0',
+  'hono@4.13.19',
+  'koa@3.3.0',
+  'mqtt@5.16.0',
+  'node-forge@1.3.1',
+  'polka@0.5.2',
+  'proxyquire@2.1.3',
+  'restify@12.0.0',
+  'socket.io@4.8.4',
+  'tape@4.9.1',
+  'ws@8.23.0',
+];
