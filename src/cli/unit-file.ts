@@ -103,7 +103,8 @@ function surroundings({ config, owner }: UnitFacts): string[] {
       ? [
           `# the control socket; by hand: graceful-super status ${config.name}`,
           `RuntimeDirectory=${basename(runtimeDirOf(config))}`,
-          'RuntimeDirectoryPreserve=restart',
+          // a dynamic user's would leave a link that keeps a later service of another user from starting
+          ...(owner.kind === 'system' && owner.user === 'dynamic' ? [] : ['RuntimeDirectoryPreserve=restart']),
         ]
       : []),
     `# a folder to write to, ${owner.kind === 'system' ? `/var/lib/${config.name}` : 'in ~/.local/state or ~/.config'}; $STATE_DIRECTORY`,

@@ -113,6 +113,20 @@ for (const tree of trees) {
       assert.ok(!worker.some((link) => datagrams.includes(link)));
     });
 
+    test('with a socket: the first connection starts the service', async () => {
+      lab.write('app.cjs', readFileSync(app, 'utf8'));
+      const make = ['unit', '/srv/lab/app.cjs', '--name', 'app', '--run-as', 'daemon', '--socket', '--listen', 'unix:/run/app.sock'];
+      const parts = (await lab.check('graceful-super', ...make)).split(/^(?=# app.*, written by)/m);
+      const units = Object.fromEntries(parts.map((part) => [/^# (\S+),/.exec(part)?.[1], part]));
+      await lab.units({ ...units, 'app.service.d/test.conf': '[Service]\nEnvironment=SOCKET=/run/app.sock\n' });
+      await lab.systemctl('start', 'app.socket');
+      assert.equal(await lab.show('app', 'ActiveState'), 'inactive');
+      const get = "require('http').get({ socketPath: '/run/app.sock', path: '/' }, (r) => r.on('data', (pid) => console.log(String(pid))))";
+      const pid = await lab.check('node', '--eval', get);
+      assert.match(pid, /^\d+$/);
+      await lab.systemctl('stop', 'app.socket', 'app');
+    });
+
     test('for many programs, docs/examples/graceful-super@.service', async () => {
       await lab.units({ 'graceful-super@.service': readFileSync(join(root, 'docs/examples/graceful-super@.service'), 'utf8') });
       const { code, stdout, stderr } = await lab.run('systemd-analyze', 'verify', '--recursive-errors=no', '/srv/lab/units/graceful-super@.service');
