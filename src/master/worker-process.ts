@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url';
 import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
-import { stackOf } from '../node/inspector.ts';
 import { parseFromWorker } from '../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import type { Launch } from './release.ts';
@@ -63,7 +62,7 @@ export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tick
       pid: child.pid,
       send: (message, handle) => sendHidden(child, message, handle),
       signal: (signal) => signalWorker(child, signal),
-      stack: async () => (child.pid === undefined ? undefined : stackOf(child.pid, () => child.kill('SIGUSR1'))),
+      stack: () => stackOf(child),
     };
   } catch (error) {
     setImmediate(() => listener.onExit({ reason: 'spawn-failed', error: toReport(error) }));
@@ -130,6 +129,12 @@ function closeForeign(handle: Socket | Server): void {
 function exitOf(code: number | null, signal: NodeJS.Signals | null, lastWords: ErrorReport | undefined): ProcessExit {
   const error = lastWords === undefined ? {} : { error: lastWords };
   return signal === null ? { reason: 'exit', code: code ?? 0, ...error } : { reason: 'signal', signal, ...error };
+}
+
+/** Loaded only then: it needs `crypto`, which takes a megabyte. */
+async function stackOf(child: ChildProcess): Promise<string | undefined> {
+  const inspector = await import('../node/inspector.ts');
+  return child.pid === undefined ? undefined : inspector.stackOf(child.pid, () => child.kill('SIGUSR1'));
 }
 
 /** SIGKILL takes the children of the worker along: nobody else would. */
