@@ -21,9 +21,9 @@ export function promote(argv: Argv): Promise<number> {
   return ask(argv, '/promote');
 }
 
-/** `graceful-super rollback` @returns 0 when the code of before serves */
+/** `graceful-super rollback [--force]` @returns 0 when the code of before serves */
 export function rollback(argv: Argv): Promise<number> {
-  return ask(argv, '/rollback');
+  return ask(argv, argv['force'] === true ? '/rollback?force=1' : '/rollback');
 }
 
 /** `graceful-super scale 4`, `+1`, `-1` @returns 0 when so many serve */

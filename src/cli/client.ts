@@ -26,8 +26,12 @@ export async function findMaster(argv: Readonly<Record<string, unknown>>): Promi
   const running = await findMasters(folders);
   const names = running.map((master) => master.name).join(', ');
   if (name !== undefined) {
-    const found = running.find((master) => master.name === name);
-    if (found) return found;
+    const [found, ...others] = running.filter((master) => master.name === name);
+    if (found && others.length === 0) return found;
+    if (found) {
+      const where = [found, ...others].map(({ socketPath }) => dirname(socketPath)).join(', ');
+      throw new GracefulError('several-running', `several masters named "${name}" are running, in ${where}`, { hint: 'name the folder: --runtime-dir' });
+    }
     throw new GracefulError('not-running', `no master named "${name}" is running (in ${folder})`, {
       hint: running.length > 0 ? `there are: ${names}` : 'graceful-super start ./server.js starts one',
     });

@@ -83,7 +83,12 @@ function describeAsking(parser: Argv, choose: (load: () => Promise<Command>) => 
       asking('reload'),
     )
     .command('promote [master]', 'Let the rest of a canary follow', targetOptions, asking('promote'))
-    .command('rollback [master]', 'End the reload under way, or bring back the code before the last one', targetOptions, asking('rollback'))
+    .command(
+      'rollback [master]',
+      'End the reload under way, or bring back the code before the last one',
+      (y) => targetOptions(y).option('force', { type: 'boolean', describe: 'Also when the last reload came to nothing: back behind the code that serves' }),
+      asking('rollback'),
+    )
     .command(
       'scale <workers> [master]',
       'Change the number of workers: 4, +1 or -1',

@@ -18,6 +18,8 @@ export interface UnitFacts {
   readonly program: readonly [node: string, script: string];
   /** What follows `start`, less `--name` and `--runtime-dir`. */
   readonly args: readonly string[];
+  /** Files that its command names, which it must be able to read. */
+  readonly files: readonly string[];
   /** User that it runs as; `dynamic`: one that systemd makes up. A user's own unit runs as that user. */
   readonly owner: { readonly kind: 'system'; readonly user: string } | { readonly kind: 'user'; readonly uid: number };
   readonly systemdVersion: number;
@@ -75,10 +77,14 @@ function starting({ config, program, args, owner, systemdVersion, sockets }: Uni
     `TimeoutStartSec=${startSeconds(config)}`,
     '# the master answers from the loop that decides; one that hangs is replaced',
     'WatchdogSec=30',
-    'Restart=on-failure',
-    'RestartSec=1',
-    '# wrong usage or configuration does not mend itself',
-    'RestartPreventExitStatus=2 3 4',
+    ...(config.restart === 'never'
+      ? ['# --restart never: it ends with the exit code of the program', 'Restart=no']
+      : [
+          'Restart=on-failure',
+          'RestartSec=1',
+          '# wrong usage or configuration, and a folder that can not be written to, do not mend themselves',
+          'RestartPreventExitStatus=2 3 4 33',
+        ]),
   ];
 }
 
@@ -123,7 +129,7 @@ function startSeconds({ workers, surge, readyTimeout, probation }: Config): numb
 
 /** As it stands in the unit: %t is /run, or $XDG_RUNTIME_DIR. */
 function runtimeDirOf({ runtimeDir, name }: Config): string {
-  return runtimeDir === undefined ? `%t/graceful-super-${name}` : quote(runtimeDir);
+  return runtimeDir === undefined ? `%t/graceful-super-${name}` : (quoteArguments([runtimeDir])[0] as string);
 }
 
 /** A file of these lines. */

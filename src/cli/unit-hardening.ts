@@ -40,9 +40,11 @@ const isolation = [
 ];
 
 /** The lines of the unit. */
-export function hardening({ config, program, owner, sockets }: UnitFacts): string[] {
+export function hardening({ config, program, files, owner, sockets }: UnitFacts): string[] {
   if (owner.kind === 'user') return ['# only what a program under Node never needs is denied', ...systemCalls];
-  const read = [...program, config.script, config.cwd].flatMap(withTarget);
+  const read = [...program, config.script, config.cwd, ...files, ...config.environmentFile, ...(config.node?.startsWith('/') ? [config.node] : [])].flatMap(
+    withTarget,
+  );
   const isIn = (...folders: readonly string[]) => [...read, ...writable(config)].some((path) => folders.some((folder) => path.startsWith(`${folder}/`)));
   return [
     '# the whole file system is read-only, but for the folders above and these: add what else the program writes to',

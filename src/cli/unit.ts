@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { flagName, loadConfig } from '../config/config.ts';
+import { type Config, flagName, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
 import { GracefulError, systemCode } from '../errors.ts';
 import { resolveLaunch, unresolvedNode } from '../master/release.ts';
@@ -13,6 +13,9 @@ import { socketFiles } from './unit-sockets.ts';
 /** What the units do without where nobody says which systemd they are for. */
 const OLDEST_SYSTEMD = 252;
 
+/** /run/graceful-super-NAME/NAME.lock/ID has to fit into the path of a socket. */
+const LONGEST_NAME = 31;
+
 type Argv = Readonly<Record<string, unknown>>;
 
 /** @returns 0 when they are printed, or installed */
@@ -22,11 +25,13 @@ export async function unit(argv: Argv): Promise<number> {
   const config = await loadConfig(sources);
   const node = unresolvedNode(process.argv0, process.execPath, env, sources.folder);
   await resolveLaunch(config, { env, node });
+  refuseUnwritable(config);
   const sockets = argv['socket'] === true ? socketFiles(config) : {};
   const facts: UnitFacts = {
     config,
     program: [node, ownPath()],
     args: argumentsOf(argv, sources.folder),
+    files: sources.configFile === undefined ? [] : [resolve(sources.folder, sources.configFile)],
     owner: ownerOf(argv),
     systemdVersion: await systemdVersion(argv['systemdVersion'] as string | undefined),
     sockets: Object.keys(sockets),
@@ -35,6 +40,20 @@ export async function unit(argv: Argv): Promise<number> {
   if (argv['install'] === true) install(files, facts, argv['force'] === true);
   else process.stdout.write(Object.values(files).join('\n'));
   return 0;
+}
+
+/** What a line of a unit can't hold, and what the control socket would have no room for. */
+function refuseUnwritable({ name, cwd, runtimeDir, listen }: Config): void {
+  const paths = [cwd, ...(runtimeDir === undefined ? [] : [runtimeDir]), ...listen.flatMap((spec) => (spec.kind === 'unix' ? [spec.path] : []))];
+  const odd = paths.find((path) => /\p{Cc}|[\s\\]$/u.test(path));
+  if (odd !== undefined)
+    throw new GracefulError('usage', `a unit can't name ${JSON.stringify(odd)}`, {
+      hint: 'use a path without control characters, and without a blank or a backslash at its end',
+    });
+  if (runtimeDir !== undefined || name.length <= LONGEST_NAME) return;
+  throw new GracefulError('usage', `"${name}" is too long a name for a unit, whose control socket lies in a folder of that name`, {
+    hint: `at most ${LONGEST_NAME} characters: --name`,
+  });
 }
 
 /** How graceful-super was called, symlinks unresolved: it must be there at the next boot, too. */

@@ -88,6 +88,8 @@ export interface Policy {
   readonly giveUpAfterMs: number | null;
   /** Which workers are started again when they end: all, those that failed, none. */
   readonly restart: 'always' | 'on-failure' | 'never';
+  /** New workers pass a health check before they take the place of others. */
+  readonly hasHealth: boolean;
   /** Failed health checks in a row that get a worker replaced, ≥ 1. */
   readonly healthFailures: number;
   /** Resident memory of a worker above which it is replaced; null: any. */
@@ -148,7 +150,11 @@ export type FleetEvent =
   /** Ends the hold of a canary: the rest of its generation follows. */
   | (Asked & { readonly type: 'promote-requested' })
   /** Ends the reload under way, or, after a committed one, brings back the generation before. */
-  | (Asked & { readonly type: 'rollback-requested' })
+  | (Asked & {
+      readonly type: 'rollback-requested';
+      /** Also when the last reload came to nothing: back behind the code that serves. */
+      readonly isForced?: boolean;
+    })
   /** To so many workers, or by so many. */
   | (Asked & { readonly type: 'scale-requested'; readonly change: Scaling })
   | { readonly type: 'release-resolved'; readonly now: number; readonly generation: number; readonly policy: Policy }

@@ -131,14 +131,14 @@ function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {
 }
 
 /** Whoever waits for a reload is answered as well: code that is not wanted must not come in by the queue. */
-function requestRollback(fleet: Fleet, { request, by, now }: Asked): FleetStep {
+function requestRollback(fleet: Fleet, { request, by, now, isForced }: Asked & { readonly isForced?: boolean }): FleetStep {
   const { reload, queued, previous, lastOutcome } = fleet;
   if (fleet.phase !== 'running') return refuse(fleet, request, by, 'stopping');
   if (fleet.generation > 0 && isUncommitted(reload)) {
     const requests = [...reload.requests, ...queued, { id: request, by }];
     return rollBack({ ...fleet, queued: [] }, { ...reload, requests }, { reason: 'asked', by }, null, now);
   }
-  if (reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
+  if (!isForced && reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
   if (previous === 0) return refuse(fleet, request, by, 'nothing-to-roll-back');
   const overtaken = queued.filter(({ from }) => from === undefined);
   const refusals = overtaken.map((other) => report({ type: 'request-refused', request: other.id, by: other.by, reason: 'overtaken' }));
@@ -234,11 +234,14 @@ function capRule(fleet: Fleet, now: number): FleetStep {
   return [next, ...told, ...effects];
 }
 
-/** However many asked during a reload, one more follows; who asked for new code after others wanted the old comes after them. */
+/** However many asked for the same during a reload, one more follows; who asked for something else, as the old code or a canary, comes after them. */
 function queueRule(fleet: Fleet, now: number): FleetStep {
   const { queued } = fleet;
   if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || queued.length === 0) return [fleet];
-  const others = queued.findIndex(({ from }) => from !== queued[0]?.from);
+  const [first] = queued;
+  const others = queued.findIndex(
+    ({ from, canary }) => from !== first?.from || canary?.workers !== first?.canary?.workers || canary?.holdMs !== first?.canary?.holdMs,
+  );
   const next = others === -1 ? queued : queued.slice(0, others);
   return startReload({ ...fleet, queued: queued.slice(next.length) }, next, now);
 }

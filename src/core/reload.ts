@@ -37,8 +37,8 @@ interface Resolved extends Common {
 export type Resolving = Common & { readonly phase: 'resolving' };
 export type Starting = Resolved & { readonly phase: 'starting' };
 export type Admitting = Resolved & { readonly phase: 'admitting' };
-export type Holding = Resolved & { readonly phase: 'holding'; readonly deadline: number };
-export type Proving = Resolved & { readonly phase: 'proving'; readonly deadline: number };
+export type Holding = Resolved & { readonly phase: 'holding'; readonly deadline: number; readonly isOver?: true };
+export type Proving = Resolved & { readonly phase: 'proving'; readonly deadline: number; readonly isOver?: true };
 export type Retiring = Common & { readonly phase: 'retiring'; readonly previous: number };
 export type Reload = { readonly phase: 'idle' } | Resolving | Starting | Admitting | Holding | Proving | Retiring;
 /** The old generation goes on as long as one of these does. */
@@ -51,6 +51,8 @@ export type Verdict =
   | { readonly next: 'admit' }
   | { readonly next: 'hold'; readonly holdMs: number | null }
   | { readonly next: 'promote' }
+  /** The time is over, but a check is not. */
+  | { readonly next: 'overstay' }
   /** More are wanted than there are. */
   | { readonly next: 'more' }
   | { readonly next: 'prove' }
@@ -100,11 +102,18 @@ function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own:
       return reload.canary === null ? { next: 'prove' } : { next: 'hold', holdMs: reload.canary.holdMs };
     }
     case 'holding':
-      return now >= reload.deadline ? { next: 'promote' } : wait;
+      return whenProved(reload, own, now, { next: 'promote' });
     case 'proving':
-      if (own.length < wanted) return { next: 'more' };
-      return now >= reload.deadline ? { next: 'commit' } : wait;
+      return own.length < wanted ? { next: 'more' } : whenProved(reload, own, now, { next: 'commit' });
   }
+}
+
+/** When the time is over and, where there are health pages, each new worker has passed a check: one that takes longer is waited for. */
+function whenProved(reload: Holding | Proving, own: readonly Worker[], now: number, verdict: Verdict): Verdict {
+  if (reload.isOver !== true && now < reload.deadline) return wait;
+  const isProved = !reload.policy.hasHealth || own.every((worker) => worker.phase === 'serving' && worker.isHealthy === true);
+  if (isProved) return verdict;
+  return reload.isOver === true ? wait : { next: 'overstay' };
 }
 
 function failed(own: readonly Worker[]): Verdict | undefined {

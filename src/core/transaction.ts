@@ -48,6 +48,8 @@ function moveOn(fleet: Fleet, now: number): FleetStep {
       return promote(fleet, reload as Holding, 'its hold is over');
     case 'more':
       return [{ ...fleet, reload: { ...(reload as Starting), phase: 'starting' } }];
+    case 'overstay':
+      return [{ ...fleet, reload: { ...(reload as Holding | Proving), deadline: Number.POSITIVE_INFINITY, isOver: true } }];
     case 'prove':
       return prove(fleet, reload as Starting, now);
     case 'commit':

@@ -36,6 +36,8 @@ export type Serving = Identity & {
   readonly strikes: number;
   /** The last of them. */
   readonly checkFailure: HealthFailure | null;
+  /** It has passed one. */
+  readonly isHealthy?: true;
   /** 0: not measured yet. */
   readonly rssBytes: number;
 };
@@ -215,7 +217,7 @@ function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy
       return ail(worker, { reason: 'blocked', timeoutMs: event.timeoutMs });
     case 'worker-checked': {
       const { failure } = event;
-      if (failure === null) return [{ ...worker, strikes: 0, checkFailure: null }];
+      if (failure === null) return [{ ...worker, strikes: 0, checkFailure: null, isHealthy: true }];
       const strikes = worker.strikes + 1;
       const told = report(worker, { type: 'worker-check-failed', failure, strikes });
       const judged: Serving = { ...worker, strikes, checkFailure: failure };

@@ -30,7 +30,8 @@ function serving({ phase, generation, workers, policy, backoff }: Fleet): string
 
 function reloading({ generation, reload }: Fleet): string {
   if (generation === 0 || reload.phase === 'idle' || reload.phase === 'retiring') return '';
-  return `generation ${reload.generation} ${reload.phase === 'proving' ? 'is on probation' : 'starts'}`;
+  const what = { holding: 'is a canary', proving: 'is on probation' } as const;
+  return `generation ${reload.generation} ${reload.phase === 'holding' || reload.phase === 'proving' ? what[reload.phase] : 'starts'}`;
 }
 
 function draining({ workers }: Fleet): string {

@@ -56,6 +56,8 @@ export function startNotifier(channel: NotifyChannel, watchdogMs: number, inform
       const isNew = before?.name !== stage.name || before.reload !== stage.reload;
       // one reload followed at once by the next: whoever waits for the first is answered
       if (isNew && before?.name === 'reloading' && stage.name === 'reloading') channel.send({ READY: '1' });
+      // a job that has ended well was ready for a moment
+      if (isNew && before?.name === 'starting' && stage.name === 'stopping' && fleet.completed.length > 0) channel.send({ READY: '1' });
       if (isNew) arm(Math.min(stage.name === 'ready' ? Number.POSITIVE_INFINITY : BUSY_BEAT_MS, watchdogMs / 2));
       const message = {
         ...(isNew ? announcement(stage) : {}),
@@ -82,7 +84,9 @@ interface Stage {
 function stageOf({ phase, generation, reload }: Fleet): Stage {
   if (phase !== 'running') return { name: 'stopping' };
   if (generation === 0) return { name: 'starting' };
-  return reload.phase === 'idle' ? { name: 'ready' } : { name: 'reloading', reload: reload.generation };
+  // a canary without an end is a state to be in, and nobody is to wait for it
+  const isHeld = reload.phase === 'holding' && reload.deadline === Number.POSITIVE_INFINITY && reload.isOver !== true;
+  return reload.phase === 'idle' || isHeld ? { name: 'ready' } : { name: 'reloading', reload: reload.generation };
 }
 
 function announcement({ name }: Stage): NotifyMessage {

@@ -19,6 +19,7 @@ export function policyOf(config: Config): Policy {
     restartWindowMs: config.restartWindow,
     giveUpAfterMs: config.giveUpAfter ?? null,
     restart: config.restart,
+    hasHealth: config.health.length > 0,
     healthFailures: config.healthFailures,
     maxMemoryBytes: config.maxMemory ?? null,
     maxAgeMs: config.maxAge ?? null,

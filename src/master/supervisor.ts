@@ -71,6 +71,7 @@ class Supervisor {
   readonly #startedAt = performance.now();
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
+  #stacks: Promise<void> = Promise.resolve();
   #end: (exitCode: number) => void = () => {};
 
   constructor(options: SupervisorOptions, log: Log, claim: Claim, listeners: Listeners) {
@@ -247,13 +248,17 @@ class Supervisor {
     const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
     this.#log.write(type, line, { ...fields, ...pid });
     this.#audience.hear(report, line);
-    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') void this.#tellStack(report.worker, report.generation);
+    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#askForStack(report.worker, report.generation);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce();
     else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
   }
 
-  /** Before it is killed. */
+  /** One after the other: inspectors share a port. */
+  #askForStack(worker: number, generation: number): void {
+    this.#stacks = this.#stacks.then(() => this.#tellStack(worker, generation));
+  }
+
   async #tellStack(worker: number, generation: number): Promise<void> {
     if (this.#releases.configOf(generation)?.blockedStack !== true) return;
     const stack = await this.#crew.stackOf(worker);

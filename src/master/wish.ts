@@ -4,7 +4,8 @@ import type { Canary, Scaling } from '../core/event.ts';
 /** What the core is told, less who asked and when. */
 export type Wish =
   | { readonly type: 'reload-requested'; readonly canary?: Canary }
-  | { readonly type: 'promote-requested' | 'rollback-requested' }
+  | { readonly type: 'promote-requested' }
+  | { readonly type: 'rollback-requested'; readonly isForced: boolean }
   | { readonly type: 'scale-requested'; readonly change: Scaling };
 
 interface Mistake {
@@ -14,9 +15,9 @@ interface Mistake {
 const LARGEST = 2 ** 31 - 1;
 
 /** Which parameters a path takes; all are whole numbers. */
-const known: Readonly<Record<string, readonly string[]>> = { '/reload': ['canary', 'hold'], '/scale': ['to', 'by'] };
+const known: Readonly<Record<string, readonly string[]>> = { '/reload': ['canary', 'hold'], '/rollback': ['force'], '/scale': ['to', 'by'] };
 
-/** `/reload?canary=1&hold=60000`, times in milliseconds; `/scale?to=4`, `/scale?by=-1`; `/promote`, `/rollback`. */
+/** `/reload?canary=1&hold=60000`, times in milliseconds; `/scale?to=4`, `/scale?by=-1`; `/promote`; `/rollback?force=1`. */
 export function toWish(pathname: string, parameters: URLSearchParams): Wish | Mistake {
   const numbers: Record<string, number> = {};
   for (const [key, value] of parameters) {
@@ -27,7 +28,7 @@ export function toWish(pathname: string, parameters: URLSearchParams): Wish | Mi
   }
   if (pathname === '/reload') return toReload(numbers);
   if (pathname === '/scale') return toScaling(numbers);
-  return { type: pathname === '/promote' ? 'promote-requested' : 'rollback-requested' };
+  return pathname === '/promote' ? { type: 'promote-requested' } : { type: 'rollback-requested', isForced: numbers['force'] === 1 };
 }
 
 function toReload({ canary, hold }: Record<string, number>): Wish | Mistake {

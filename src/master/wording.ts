@@ -16,7 +16,7 @@ const refusals: Readonly<Record<Refusal, string>> = {
   overtaken: 'the code before has been asked for since',
   'no-canary': 'there is no canary to promote',
   'nothing-to-roll-back': 'there is nothing to go back to: no reload has been committed',
-  'already-rolled-back': 'the last reload came to nothing, the code before it serves: there is nothing to roll back',
+  'already-rolled-back': 'the last reload came to nothing, the code before it serves: there is nothing to roll back; --force goes back behind that',
 };
 
 type WorkerReport = Extract<Report, { type: `worker-${string}` }>;

@@ -69,3 +69,20 @@ test('One failed check in the probation rolls back', async () => {
   await rig.until('worker-stopped');
   assert.deepEqual(await rig.pids(), [old]);
 });
+
+test('A check that takes longer than the probation is waited for', async () => {
+  using folder = temporaryFolder();
+  const page = join(folder.path, 'page');
+  answer(page, '200 fine');
+  const flags = ['--health', '/healthz', '--health-failures', '1000', '--health-timeout', '1s', '--probation', '1ms'];
+  await using rig = await startMaster({ script: 'health-page.cjs', env: { HEALTH: page }, flags });
+  const [old] = await rig.pids();
+  answer(page, 'hang');
+  const { code, stderr } = await cli(['reload', rig.name, '--runtime-dir', rig.runtimeDir]);
+  assert.equal(code, 41);
+  assert.match(stderr, /rolled back: worker 2 .*its page \/healthz failed: no answer within 1 s/);
+  answer(page, '200 fine');
+  assert.equal((await cli(['reload', rig.name, '--runtime-dir', rig.runtimeDir])).code, 0);
+  await rig.until('generation-gone');
+  assert.ok(!(await rig.pids()).includes(old ?? 0));
+});

@@ -117,6 +117,24 @@ describe('a canary', () => {
   ]);
 });
 
+describe('where there are health pages', () => {
+  const asked = policyWith({ hasHealth: true });
+  const healthy = { ...worker('serving', 1), isHealthy: true } as Worker;
+  for (const [name, reload, next] of [
+    ['the probation', { ...proving, policy: asked } as Reload, 'commit'],
+    ['the hold', { ...holding, policy: asked } as Reload, 'promote'],
+  ] as const) {
+    const over = { ...reload, deadline: Number.POSITIVE_INFINITY, isOver: true } as Reload;
+    table([
+      [`${name} does not end before its time`, reload, [healthy], 39, wait],
+      [`${name} ends when a check has passed`, reload, [healthy], 50, { next }],
+      [`${name} goes on while a check takes longer`, reload, several('serving'), 50, { next: 'overstay' }],
+      [`${name} then waits for that`, over, several('serving'), 1e6, wait],
+      [`${name} ends with it`, over, [healthy], 51, { next }],
+    ]);
+  }
+});
+
 describe('more workers are wanted than when it started', () => {
   table([
     ['while admitting', admitting, several('serving'), 0, { next: 'more' }],

@@ -228,12 +228,12 @@ describe('serving and failing health checks', () => {
   });
 
   test('one that passes begins the count anew', () => {
-    assert.deepEqual(step(strikes, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [serving]);
+    assert.deepEqual(step(strikes, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [{ ...serving, isHealthy: true }]);
   });
 
   test('its ailment stays, whatever it is found to be later', () => {
     const ailing: Serving = { ...serving, ailment: illness };
-    assert.deepEqual(step(ailing, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [ailing]);
+    assert.deepEqual(step(ailing, { type: 'worker-checked', worker: 7, now: 700, failure: null }, policy), [{ ...ailing, isHealthy: true }]);
     assert.deepEqual(step(ailing, eventOf('worker-blocked', 700), policy), [ailing]);
     assert.deepEqual(ail(ailing, blocked), [ailing]);
   });

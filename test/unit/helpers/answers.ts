@@ -31,12 +31,12 @@ export function requestsAreAnsweredOnce(): Watch {
 
 /** A reload takes on everybody who waits for the same, in turn, so that any number of requests make one more. */
 export function requestsAreServedInTurn(): Watch {
-  let waiting: { readonly request: number; readonly type: FleetEvent['type'] }[] = [];
+  let waiting: Extract<FleetEvent, { type: 'reload-requested' | 'rollback-requested' }>[] = [];
   return (_before, event, _after, effects) => {
     if (event.type === 'reload-requested' || event.type === 'rollback-requested') waiting.push(event);
     for (const report of reportsOf(effects)) {
       if (report.type === 'reload-started') {
-        const others = waiting.findIndex(({ type }) => type !== waiting[0]?.type);
+        const others = waiting.findIndex((event) => kindOf(event) !== kindOf(waiting[0]));
         const first = waiting.splice(0, others === -1 ? waiting.length : others);
         assert.deepEqual(
           report.requests,
@@ -104,4 +104,9 @@ function waitingIn({ reload, queued, scaling }: Fleet): number[] {
 
 function reportsOf(effects: readonly Effect[]): Report[] {
   return effects.flatMap((effect) => (effect.type === 'report' ? [effect.report] : []));
+}
+
+/** Requests of one kind are answered by one reload. */
+function kindOf(event: FleetEvent | undefined): string {
+  return JSON.stringify(event?.type === 'reload-requested' ? (event.canary ?? 'whole') : event?.type);
 }

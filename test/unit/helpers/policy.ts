@@ -16,6 +16,7 @@ const small: Policy = {
   restartWindowMs: 60_000,
   giveUpAfterMs: null,
   restart: 'always',
+  hasHealth: false,
   healthFailures: 3,
   maxMemoryBytes: null,
   maxAgeMs: null,
