@@ -8,58 +8,11 @@
  */
 import { nothing } from './account.ts';
 import type { Effect, Report } from './effect.ts';
-import type { Ailment, ConnectionAccount, ConnectionCounts, Exit, Failure, HealthFailure, Policy, WorkerEvent } from './event.ts';
+import type { Ailment, ConnectionCounts, Exit, Failure, HealthFailure, Policy, WorkerEvent } from './event.ts';
+import type { Admitted, Crashed, Draining, Identity, Ready, Serving, Starting, Stopped, Unfit, Worker } from './worker-state.ts';
 
-interface Identity {
-  readonly id: number;
-  readonly generation: number;
-  readonly spawnedAt: number;
-}
+export type { Admitted, Draining, Ready, Serving, Worker } from './worker-state.ts';
 
-export type Starting = Identity & {
-  readonly phase: 'starting';
-  readonly listening: boolean;
-  /** What its preflight failed by last. */
-  readonly preflight?: HealthFailure;
-  readonly deadline: number;
-};
-/** `isJob`: it is ready by having lived so long, without a listener; it may be busy and need not answer. */
-export type Ready = Identity & { readonly phase: 'ready'; readonly isJob?: true };
-export type Admitted = Identity & { readonly phase: 'admitted'; readonly isJob?: true; readonly deadline: number };
-export type Serving = Identity & {
-  readonly phase: 'serving';
-  readonly since: number;
-  readonly isJob?: true;
-  /** Why it is to be replaced; once set it stays. */
-  readonly ailment: Ailment | null;
-  /** Failed health checks in a row. */
-  readonly strikes: number;
-  /** The last of them. */
-  readonly checkFailure: HealthFailure | null;
-  /** It has passed one. */
-  readonly isHealthy?: true;
-  /** 0: not measured yet. */
-  readonly rssBytes: number;
-};
-export type Draining = Identity & {
-  readonly phase: 'draining';
-  readonly since: number;
-  /** Nobody told it to. */
-  readonly byItself: boolean;
-  readonly withdrew: boolean;
-  /** Connections left when all that could move at once had moved; null: it has not come so far. */
-  readonly open: number | null;
-  readonly drained: boolean;
-  readonly account: ConnectionAccount;
-  /** The signal that the next passed deadline sends. */
-  readonly next: 'SIGTERM' | 'SIGKILL';
-  readonly deadline: number;
-};
-export type Unfit = Identity & { readonly phase: 'unfit'; readonly failure: Failure; readonly next: 'SIGTERM' | 'SIGKILL'; readonly deadline: number };
-export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exit; readonly account: ConnectionAccount };
-export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure };
-
-export type Worker = Starting | Ready | Admitted | Serving | Draining | Unfit | Stopped | Crashed;
 export type WorkerStep = readonly [Worker, ...Effect[]];
 type Tick = { readonly type: 'tick'; readonly now: number };
 

@@ -28,6 +28,8 @@ export interface CrewHost {
   /** A folder that is ours. */
   readonly folder: string;
   dispatch(happening: Happening): void;
+  /** The core waits for this worker's start. */
+  isStarting(worker: number): boolean;
   /** Files that workers are to remove should the master vanish. */
   files(): readonly OwnedFile[];
   note(worker: number, text: string): void;
@@ -51,12 +53,25 @@ export class Crew {
   readonly #examined = new Map<number, (answer: Answer) => void>();
   readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
   #lastQuestion = 0;
+  #lastStack: Promise<unknown> = Promise.resolve();
 
   constructor(host: CrewHost) {
     this.#host = host;
   }
 
-  spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
+  /** Starts a worker, at once or when its order is there. */
+  start(worker: number, generation: number, order: Order | Promise<Order>): void {
+    if (!(order instanceof Promise)) return this.#spawn(worker, generation, order);
+    const never = (error: unknown) =>
+      this.#host.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random(), moved: {} });
+    order.then(
+      // it may have been told to end meanwhile, when there was nobody to tell
+      (late) => (this.#host.isStarting(worker) ? this.#spawn(worker, generation, late) : never(new Error('no longer wanted'))),
+      never,
+    );
+  }
+
+  #spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
     const tickets = this.#makeTickets(worker);
     router.add(worker, tickets);
@@ -118,9 +133,11 @@ export class Crew {
     return result;
   }
 
-  /** Where a worker hangs; undefined where that can't be told. */
-  async stackOf(worker: number): Promise<string | undefined> {
-    return this.#processes.get(worker)?.stack();
+  /** Where a worker hangs; undefined where that can't be told. One after the other is asked: inspectors share a port. */
+  stackOf(worker: number): Promise<string | undefined> {
+    const stack = this.#lastStack.then(() => this.#processes.get(worker)?.stack());
+    this.#lastStack = stack.catch(() => undefined);
+    return stack;
   }
 
   /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */

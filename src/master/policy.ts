@@ -1,6 +1,7 @@
 /** The part of the configuration that the core decides by. */
 import type { Config } from '../config/config.ts';
 import type { Policy } from '../core/event.ts';
+import type { Fleet } from '../core/fleet.ts';
 import type { VitalSettings } from './vitals.ts';
 
 export function policyOf(config: Config): Policy {
@@ -26,8 +27,19 @@ export function policyOf(config: Config): Policy {
   };
 }
 
-/** What is looked at while a worker serves. One that waits for a debugger is not blocked, and a job may be busy for as long as it likes. */
-export function vitalSettingsOf(config: Config, isJob: boolean): VitalSettings {
+/** What is looked at in each worker that serves. */
+export function vitalSettingsOf({ phase, workers }: Fleet, configOf: (generation: number) => Config | undefined): Map<number, VitalSettings> {
+  const serving = phase === 'running' ? workers.filter((worker) => worker.phase === 'serving') : [];
+  return new Map(
+    serving.flatMap(({ id, generation, isJob = false }) => {
+      const config = configOf(generation);
+      return config ? [[id, settingsOf(config, isJob)]] : [];
+    }),
+  );
+}
+
+/** One that waits for a debugger is not blocked, and a job may be busy for as long as it likes. */
+function settingsOf(config: Config, isJob: boolean): VitalSettings {
   const isDebugged = config.nodeArg.some((arg) => arg.startsWith('--inspect'));
   return {
     heartbeatTimeoutMs: isDebugged || isJob ? 0 : config.heartbeatTimeout,

@@ -71,7 +71,6 @@ class Supervisor {
   readonly #startedAt = performance.now();
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
-  #stacks: Promise<void> = Promise.resolve();
   #end: (exitCode: number) => void = () => {};
 
   constructor(options: SupervisorOptions, log: Log, claim: Claim, listeners: Listeners) {
@@ -103,6 +102,7 @@ class Supervisor {
       router: this.#router,
       folder: options.runtimeDir,
       dispatch: (happening) => this.#loop.dispatch(happening),
+      isStarting: (worker) => this.#workersIn('starting').includes(worker),
       files: () => this.#files(),
       onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
       note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
@@ -162,15 +162,7 @@ class Supervisor {
     const { fleet } = this.#loop;
     this.#router.refresh(this.#workersIn('draining'));
     this.#notifier.look(fleet);
-    const serving = fleet.phase === 'running' ? fleet.workers.filter(({ phase }) => phase === 'serving') : [];
-    this.#vitals.watch(
-      new Map(
-        serving.flatMap((worker) => {
-          const config = this.#releases.configOf(worker.generation);
-          return config ? [[worker.id, vitalSettingsOf(config, 'isJob' in worker)]] : [];
-        }),
-      ),
-    );
+    this.#vitals.watch(vitalSettingsOf(fleet, (generation) => this.#releases.configOf(generation)));
   }
 
   /** One case an effect. */
@@ -179,7 +171,7 @@ class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        return this.#spawn(effect.worker, effect.generation);
+        return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });
       case 'drain':
@@ -210,19 +202,6 @@ class Supervisor {
     );
   }
 
-  #spawn(worker: number, generation: number): void {
-    const order = this.#releases.order(generation);
-    if (!(order instanceof Promise)) return this.#crew.spawn(worker, generation, order);
-    order.then(
-      (late) => {
-        // it may have been told to end meanwhile, when there was nobody to tell
-        if (this.#workersIn('starting').includes(worker)) this.#crew.spawn(worker, generation, late);
-        else this.#neverStarted(worker, new Error('no longer wanted'));
-      },
-      (error) => this.#neverStarted(worker, error),
-    );
-  }
-
   #drain(worker: number, times: DrainTimes): void {
     const reason = this.#loop.fleet.phase === 'running' ? 'reload' : 'stop';
     this.#crew.send(worker, { type: 'drain', times, reason, successors: this.#router.successors(worker) });
@@ -230,10 +209,6 @@ class Supervisor {
 
   #workersIn(phase: string): number[] {
     return this.#loop.fleet.workers.filter((worker) => worker.phase === phase).map(({ id }) => id);
-  }
-
-  #neverStarted(worker: number, error: unknown): void {
-    this.#loop.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random(), moved: {} });
   }
 
   #prune(generations: readonly number[]): void {
@@ -248,22 +223,18 @@ class Supervisor {
     const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
     this.#log.write(type, line, { ...fields, ...pid });
     this.#audience.hear(report, line);
-    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#askForStack(report.worker, report.generation);
+    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#tellStack(report.worker, report.generation);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce();
     else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
   }
 
-  /** One after the other: inspectors share a port. */
-  #askForStack(worker: number, generation: number): void {
-    this.#stacks = this.#stacks.then(() => this.#tellStack(worker, generation));
-  }
-
-  async #tellStack(worker: number, generation: number): Promise<void> {
+  #tellStack(worker: number, generation: number): void {
     if (this.#releases.configOf(generation)?.blockedStack !== true) return;
-    const stack = await this.#crew.stackOf(worker);
-    const what = stack === undefined ? 'where it hangs can not be told' : 'hangs here:';
-    this.#log.write('worker-stack', { level: 'warn', text: `worker ${worker} ${what}`, ...(stack && { details: stack }) }, { worker, stack });
+    void this.#crew.stackOf(worker).then((stack) => {
+      const text = `worker ${worker} ${stack === undefined ? 'where it hangs can not be told' : 'hangs here:'}`;
+      this.#log.write('worker-stack', { level: 'warn', text, ...(stack && { details: stack }) }, { worker, stack });
+    });
   }
 
   /** The first generation serves: what a person who started it wants to know. */

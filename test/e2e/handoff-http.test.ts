@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
 import { poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import type { Wire } from '../helpers/wire.ts';
@@ -175,7 +176,7 @@ async function misbehave(wire: Wire, index: number): Promise<void> {
 async function splitRequest(wire: Wire, position: number): Promise<{ pid: number; body: string }> {
   wire.text = '';
   wire.write(request.slice(0, position));
-  await new Promise((resolve) => setTimeout(resolve, position % 8)); // each its own rhythm, so that every moment is met
+  for (let turn = 0; turn < 2 ** (position % 8); turn++) await setImmediate(); // each its own rhythm, so that every moment is met
   wire.write(request.slice(position));
   return JSON.parse(await answer(wire)) as { pid: number; body: string };
 }

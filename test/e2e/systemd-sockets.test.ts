@@ -12,6 +12,19 @@ import { dial } from '../helpers/wire.ts';
 const host = '127.0.0.1';
 const fixtures = '/opt/graceful-super/test/fixtures';
 
+/** Three restarts that no client notices. */
+async function restartUnderLoad(lab: Lab, port: number): Promise<StormResult> {
+  const storm = startStorm({ port, keepAlive: 10, fresh: 10 });
+  for (let round = 0; round < 3; round++) {
+    await storm.answered(100);
+    await lab.systemctl('restart', 'app');
+  }
+  await storm.answered(300);
+  const result = await storm.stop();
+  assert.deepEqual(result.failures, []);
+  return result;
+}
+
 for (const tree of trees) {
   describe(`${tree.name}: a .socket unit`, { skip: tree.skip }, () => {
     test('The first connection starts the service, and is served; a restart under load refuses nobody', async (context) => {
@@ -21,15 +34,7 @@ for (const tree of trees) {
       await lab.systemctl('start', 'app.socket');
       assert.equal(await lab.show('app', 'ActiveState'), 'inactive');
       assert.equal((await ask(`http://${host}:${port}`)).status, 200);
-      const storm = startStorm({ port, keepAlive: 10, fresh: 10 });
-      for (let round = 0; round < 3; round++) {
-        await storm.answered(100);
-        await lab.systemctl('restart', 'app');
-      }
-      await storm.answered(300);
-      const result = await storm.stop();
-      context.diagnostic(accountOf(result));
-      assert.deepEqual(result.failures, []);
+      context.diagnostic(accountOf(await restartUnderLoad(lab, port)));
       assert.match(await lab.journal('app'), new RegExp(`inherited from systemd: ${host}:${port} \\(app\\.socket\\)`));
     });
 
@@ -65,15 +70,7 @@ for (const tree of trees) {
     test('A restart under load refuses nobody', async (context) => {
       await using lab = await Lab.boot(tree);
       const port = await startStored(lab);
-      const storm = startStorm({ port, keepAlive: 10, fresh: 10 });
-      for (let round = 0; round < 3; round++) {
-        await storm.answered(100);
-        await lab.systemctl('restart', 'app');
-      }
-      await storm.answered(300);
-      const result = await storm.stop();
-      context.diagnostic(accountOf(result));
-      assert.deepEqual(result.failures, []);
+      context.diagnostic(accountOf(await restartUnderLoad(lab, port)));
       assert.equal(await lab.show('app', 'NFileDescriptorStore'), '1');
     });
 

@@ -6,6 +6,7 @@ import { Router } from '../../../src/master/router.ts';
 import type { ConnectionHandle } from '../../../src/node/connection.ts';
 import type { ToWorker } from '../../../src/protocol/worker.ts';
 import { makeTickets, type Tickets } from '../../../src/tickets.ts';
+import { poll } from '../../helpers/rig.ts';
 import { makeFolder } from '../helpers/folder.ts';
 
 const LISTENER = 7;
@@ -75,7 +76,7 @@ class Station implements Disposable {
   /** Lets time pass until silent workers are passed over. */
   async pass(isOver: () => boolean): Promise<void> {
     this.#now += SILENCE_MS;
-    while (!isOver()) await new Promise((resolve) => setTimeout(resolve, 10));
+    await poll(isOver, () => 'nobody was passed over');
   }
 
   last(): unknown {
