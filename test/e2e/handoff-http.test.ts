@@ -155,7 +155,7 @@ async function misbehave(wire: Wire, index: number): Promise<void> {
       return assert.match(await answer(wire), / hello$/);
     case 1:
       wire.write(request.slice(0, 20));
-      await new Promise((resolve) => setImmediate(resolve));
+      await setImmediate();
       wire.write(request.slice(20));
       return assert.match(await answer(wire), / hello$/);
     case 2:

@@ -39,9 +39,8 @@ const suites = [...folders.flatMap((folder) => readdirSync(folder).map((file) =>
 for (const version of versions) {
   const node = install(version);
   console.log(`\n--- Node ${version} (${node})`);
-  const { status } = spawnSync(node, ['--import', 'tsx', '--test', '--test-concurrency=3', '--test-reporter=spec', ...suites], {
-    stdio: 'inherit',
-  });
+  const flags = ['--test-concurrency=3', '--test-timeout=600000', '--test-reporter=spec'];
+  const { status } = spawnSync(node, ['--import', 'tsx', '--test', ...flags, ...suites], { stdio: 'inherit' });
   if (status === 0) continue;
   console.error(`failed on Node ${version}`);
   process.exit(1);
