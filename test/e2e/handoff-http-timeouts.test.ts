@@ -7,7 +7,7 @@ import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
 import { startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const KEEP_ALIVE_MS = 5_000;
-const MAX_RELOADS = 60;
+const PATIENCE_MS = 60_000;
 
 test('However often it moves, an idle connection ends when its keep-alive timeout is over, with FIN; a slow handler beside it is not cut', async () => {
   using folder = temporaryFolder();
@@ -22,7 +22,7 @@ test('However often it moves, an idle connection ends when its keep-alive timeou
   assert.deepEqual((connections as { moved: object }).moved, { http: 2 });
   idle.text = busy.text = '';
   busy.write(get('/held'));
-  for (let reload = 0; idle.ended === undefined && reload < MAX_RELOADS; reload++) await rig.hup();
+  while (idle.ended === undefined && performance.now() - startedAt < PATIENCE_MS) await rig.hup();
   assert.equal(idle.ended, 'FIN');
   assert.equal(idle.text, '');
   assert.ok(performance.now() - startedAt >= KEEP_ALIVE_MS, 'it ended too early');

@@ -6,7 +6,7 @@ suite=$1 folder=$2
 [ ! -d "$folder" ] || exit 0
 [ "$EUID" = 0 ] || { echo 'needs root' >&2; exit 77; }
 command -v mmdebstrap > /dev/null || { echo 'needs mmdebstrap' >&2; exit 77; }
-mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2> /dev/null | sed -nE 's/^(URIs: *|deb (\[[^]]*\] )?)([^ ]+).*/\3/p' | head -n 1)
+mirror=$({ cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2> /dev/null || true; } | sed -nE 's/^(URIs: *|deb (\[[^]]*\] )?)([^ ]+).*/\3/p' | head -n 1)
 [ -n "$mirror" ] || { echo 'no Debian mirror is configured' >&2; exit 77; }
 mkdir -p "$(dirname "$folder")"
 exec 9> "$folder.lock" # test files run side by side

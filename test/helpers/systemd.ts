@@ -165,7 +165,9 @@ function machineTree(): Tree {
 function unpackedTree(suite: string): Tree {
   const folder = join(cache, `systemd-${suite}`);
   const made = existsSync(folder) ? undefined : spawnSync(join(root, 'test/helpers/systemd-tree.sh'), [suite, folder], { encoding: 'utf8' });
-  return toTree(folder, `of ${suite}`, made !== undefined && made.status !== 0 ? made.stderr.trim() : whyNotBoot(folder));
+  if (made?.status === 77) return toTree(folder, `of ${suite}`, made.stderr.trim());
+  assert.equal(made?.status ?? 0, 0, `the systemd of ${suite} could not be unpacked: ${made?.stderr}`);
+  return toTree(folder, `of ${suite}`, whyNotBoot(folder));
 }
 
 function toTree(folder: string, whose: string, skip: string | false): Tree {
