@@ -18,6 +18,7 @@ export interface ConnectionHandle {
   close(callback?: () => void): void;
   readStop?(): number;
   reading?: boolean;
+  readonly fd?: number;
 }
 
 interface InternalSocket {
