@@ -1,22 +1,35 @@
 // Builds what is published, except types: one file for the command and one for the worker's runtime, since loading many
 // costs each start and each process more than all else that they do; and the modules that programs import.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const common = { bundle: true, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
 /** CommonJS: an ES module that imports `http` costs a process 10 MB on Node 22 and later. */
 const commonJs = { ...common, format: 'cjs', supported: { 'dynamic-import': false } };
 
-rmSync('dist', { recursive: true, force: true });
-const { metafile } = await build({
+/** Parts of the command that a master loads later, or never: files of their own, with a copy of what they share with the entry. */
+const apart = { winston: 'winston', './command-line.ts': 'src/cli/command-line.ts' };
+const leaveApart = {
+  name: 'apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^(winston|\.\/command-line\.ts)$/ }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path: fileOf(path), external: true } : undefined,
+    );
+  },
+};
+const command = {
   ...commonJs,
-  entryPoints: ['src/cli/entry.ts'],
-  outfile: 'dist/cli/entry.cjs',
+  minify: true,
   external: ['yargs', 'execa'], // seldom loaded
+  plugins: [leaveApart],
   define: { 'import.meta.url': 'moduleUrl' },
   banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
-});
+};
+
+rmSync('dist', { recursive: true, force: true });
+const parts = [['src/cli/entry.ts', './entry.cjs'], ...Object.entries(apart).map(([path, entry]) => [entry, fileOf(path)])];
+const built = await Promise.all(parts.map(([entry, file]) => build({ ...command, entryPoints: [entry], outfile: `dist/cli/${file}` })));
 await build({ ...commonJs, entryPoints: ['src/worker/preload.ts'], outfile: 'dist/worker/preload.cjs' });
 await build({
   ...common,
@@ -27,7 +40,12 @@ await build({
   outdir: 'dist',
   chunkNames: 'chunks/[name]-[hash]',
 });
-writeFileSync('dist/licences.txt', licencesOf(Object.keys(metafile.inputs)));
+writeFileSync('dist/licences.txt', licencesOf(built.flatMap(({ metafile }) => Object.keys(metafile.inputs))));
+
+/** Beside the entry. */
+function fileOf(path) {
+  return `./${basename(path, '.ts')}.cjs`;
+}
 
 /** Notices of the packages that became part of it. */
 function licencesOf(files) {

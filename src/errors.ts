@@ -63,14 +63,19 @@ export class GracefulError extends Error {
   }
 }
 
+/** By its name: the parts of the command that are bundled apart have a copy of the class each. */
+export function isGracefulError(error: unknown): error is GracefulError {
+  return error instanceof Error && error.name === 'GracefulError';
+}
+
 /** The exit code for whatever was thrown. */
 export function exitCodeOf(error: unknown): number {
-  return error instanceof GracefulError ? exitCodes[error.code] : exitCodes.internal;
+  return isGracefulError(error) ? exitCodes[error.code] : exitCodes.internal;
 }
 
 /** Message and hint, as they are printed; an unexpected error comes with its stack. */
 export function describeError(error: unknown): string {
-  if (error instanceof GracefulError) return error.hint === undefined ? error.message : `${error.message}\nhint: ${error.hint}`;
+  if (isGracefulError(error)) return error.hint === undefined ? error.message : `${error.message}\nhint: ${error.hint}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
@@ -86,8 +91,8 @@ export function toReport(error: unknown): ErrorReport {
   const { code, syscall } = error as NodeJS.ErrnoException;
   return {
     name: error.name,
-    message: error instanceof GracefulError && error.hint !== undefined ? `${error.message} (${error.hint})` : error.message,
-    ...(error.stack === undefined || error instanceof GracefulError ? {} : { stack: error.stack }),
+    message: isGracefulError(error) && error.hint !== undefined ? `${error.message} (${error.hint})` : error.message,
+    ...(error.stack === undefined || isGracefulError(error) ? {} : { stack: error.stack }),
     ...(typeof code === 'string' ? { code } : {}),
     ...(typeof syscall === 'string' ? { syscall } : {}),
   };

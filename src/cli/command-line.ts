@@ -3,10 +3,16 @@ import yargs, { type Argv } from 'yargs';
 import { flagName } from '../config/config.ts';
 import { type Option, options } from '../config/options.ts';
 import { GracefulError } from '../errors.ts';
-import { releaseSignals } from '../master/signals.ts';
 import { version } from './version.ts';
 
 type Command = (argv: Readonly<Record<string, unknown>>) => Promise<number>;
+
+/** What belongs to the entry: this module is bundled apart from it, and would have copies. */
+export interface EntryParts {
+  loadStart(): Promise<Command>;
+  /** Signals have their default effects from now on. */
+  releaseSignals(): void;
+}
 
 /** A command and what was given to it. */
 export interface Chosen {
@@ -15,38 +21,55 @@ export interface Chosen {
 }
 
 /** The command that is meant; undefined: help or version was asked for, and given. @throws GracefulError `usage` */
-export async function readCommandLine(args: readonly string[]): Promise<Chosen | undefined> {
+export async function readCommandLine(args: readonly string[], parts: EntryParts): Promise<Chosen | undefined> {
   let run: Command | undefined;
-  const argv = await describeCommands(args, (load) => async () => {
+  const choose: Choose = (load) => async () => {
     run = await load();
-  }).parse();
+  };
+  const argv = await describeCommands(args, choose, parts).parse();
   refuseDoubles(argv);
   return run && { run, argv };
 }
 
-function describeCommands(args: readonly string[], choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  return describeAsking(yargs([...args], '/'), choose)
+type Choose = (load: () => Promise<Command>) => () => Promise<void>;
+type Describe = (parser: Argv) => Argv;
+
+function describeCommands(args: readonly string[], choose: Choose, { loadStart, releaseSignals }: EntryParts): Argv {
+  const asking = (describe: Describe) => (parser: Argv) => {
+    releaseSignals(); // a command that only asks may be interrupted
+    return describe(parser);
+  };
+  const parser = yargs([...args], '/')
     .scriptName('graceful-super')
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
-    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart))
+    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart));
+  return describeRules(describeOthers(describeAsking(parser, choose, asking), choose, asking));
+}
+
+function describeOthers(parser: Argv, choose: Choose, asking: (describe: Describe) => Describe): Argv {
+  return parser
     .command(
       'status [master]',
       'Show what is running',
-      (y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' }),
+      asking((y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' })),
       choose(async () => (await import('./status.ts')).status),
     )
     .command(
       'stop [master]',
       'Drain and stop',
-      targetOptions,
+      asking(targetOptions),
       choose(async () => (await import('./stop.ts')).stop),
     )
     .command(
       'unit [script] [args..]',
       'Print systemd units for a program; flags as for "start"',
-      (y) => unitOptions(startOptions(y)),
+      asking((y) => unitOptions(startOptions(y))),
       choose(async () => (await import('./unit.ts')).unit),
-    )
+    );
+}
+
+function describeRules(parser: Argv): Argv {
+  return parser
     .parserConfiguration({
       'populate--': true,
       'duplicate-arguments-array': true,
@@ -70,30 +93,33 @@ function describeCommands(args: readonly string[], choose: (load: () => Promise<
 }
 
 /** Commands that ask a running master for something. */
-function describeAsking(parser: Argv, choose: (load: () => Promise<Command>) => () => Promise<void>): Argv {
-  const asking = (command: 'reload' | 'promote' | 'rollback' | 'scale') => choose(async () => (await import('./ask.ts'))[command]);
+function describeAsking(parser: Argv, choose: Choose, asking: (describe: Describe) => Describe): Argv {
+  const run = (command: 'reload' | 'promote' | 'rollback' | 'scale') => choose(async () => (await import('./ask.ts'))[command]);
   return parser
     .command(
       'reload [master]',
       'Swap the code; fails if the new code did not start',
-      (y) =>
+      asking((y) =>
         targetOptions(y)
           .option('canary', { type: 'string', requiresArg: true, describe: 'N: Only so many new workers at first, beside the old ones' })
           .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' }),
-      asking('reload'),
+      ),
+      run('reload'),
     )
-    .command('promote [master]', 'Let the rest of a canary follow', targetOptions, asking('promote'))
+    .command('promote [master]', 'Let the rest of a canary follow', asking(targetOptions), run('promote'))
     .command(
       'rollback [master]',
       'End the reload under way, or bring back the code before the last one',
-      (y) => targetOptions(y).option('force', { type: 'boolean', describe: 'Also when the last reload came to nothing: back behind the code that serves' }),
-      asking('rollback'),
+      asking((y) =>
+        targetOptions(y).option('force', { type: 'boolean', describe: 'Also when the last reload came to nothing: back behind the code that serves' }),
+      ),
+      run('rollback'),
     )
     .command(
       'scale <workers> [master]',
       'Change the number of workers: 4, +1 or -1',
-      (y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' }),
-      asking('scale'),
+      asking((y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' })),
+      run('scale'),
     );
 }
 
@@ -102,11 +128,6 @@ function refuseDoubles(argv: Readonly<Record<string, unknown>>): void {
   const lists = ['_', '--', 'args', ...Object.keys(options).filter((name) => options[name]?.kind.endsWith('list'))].map((name) => flagName(name));
   const twice = Object.keys(argv).find((key) => Array.isArray(argv[key]) && !lists.includes(flagName(key)));
   if (twice !== undefined) throw new GracefulError('usage', `${flagName(twice)} is given more than once`, { hint: 'graceful-super --help' });
-}
-
-async function loadStart(): Promise<Command> {
-  const { start } = await import('./start.ts');
-  return (argv) => start(argv, version);
 }
 
 function startOptions(parser: Argv): Argv {
@@ -121,7 +142,6 @@ function startOptions(parser: Argv): Argv {
 }
 
 function unitOptions(parser: Argv): Argv {
-  releaseSignals();
   return parser
     .option('install', { type: 'boolean', describe: 'Write them where systemd looks, instead of printing them' })
     .option('force', { type: 'boolean', describe: 'Replace another unit of that name' })
@@ -145,7 +165,6 @@ function toYargs({ kind, help, preset, value }: Option) {
 }
 
 function targetOptions(parser: Argv): Argv {
-  releaseSignals(); // a command that only asks may be interrupted
   return parser
     .positional('master', { type: 'string', describe: 'Name of the master; may be left out where only one is running' })
     .option('name', { type: 'string', requiresArg: true, describe: 'The same' })

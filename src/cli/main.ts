@@ -1,6 +1,7 @@
 /** Runs a command and ends the process. */
 import { describeError, exitCodeOf } from '../errors.ts';
 import { isJournal, withPriority } from '../master/journal.ts';
+import { releaseSignals } from '../master/signals.ts';
 import type { Chosen } from './command-line.ts';
 import { readPlainStart } from './plain-start.ts';
 import { version } from './version.ts';
@@ -20,7 +21,12 @@ export async function main(args: readonly string[]): Promise<void> {
 
 async function choose(args: readonly string[]): Promise<Chosen | undefined> {
   const argv = readPlainStart(args);
-  if (argv === undefined) return (await import('./command-line.ts')).readCommandLine(args);
+  if (argv !== undefined) return { argv, run: await loadStart() };
+  const { readCommandLine } = await import('./command-line.ts');
+  return readCommandLine(args, { loadStart, releaseSignals });
+}
+
+async function loadStart(): Promise<Chosen['run']> {
   const { start } = await import('./start.ts');
-  return { argv, run: (given) => start(given, version) };
+  return (argv) => start(argv, version);
 }

@@ -2,7 +2,7 @@
  * Reads a configuration file. JSON is read here; JavaScript runs in a process of its own: the master never runs
  * foreign code, and what the file imports is read anew each time.
  */
-import { readFile } from 'node:fs/promises';
+import { promises } from 'node:fs';
 import { extname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { GracefulError, systemCode } from '../errors.ts';
@@ -26,7 +26,7 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
 
 async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, 'utf8'));
+    return JSON.parse(await promises.readFile(path, 'utf8'));
   } catch (error) {
     throw unreadable(path, error instanceof SyntaxError ? `it is not JSON: ${error.message}` : reasonOf(error), error);
   }
@@ -35,7 +35,7 @@ async function readJson(path: string): Promise<unknown> {
 async function evaluate(path: string): Promise<unknown> {
   if (!['.js', '.mjs', '.cjs'].includes(extname(path))) throw unreadable(path, 'expected a .json, .js, .mjs or .cjs file', undefined);
   try {
-    await readFile(path);
+    await promises.readFile(path);
   } catch (error) {
     throw unreadable(path, reasonOf(error), error);
   }

@@ -1,5 +1,4 @@
 /** Addresses of listeners: what a `listen` or an option means, and which socket it may have. */
-import { lookup } from 'node:dns/promises';
 import { statSync } from 'node:fs';
 import { isIP, SocketAddress } from 'node:net';
 import type { ListenSpec } from '../config/config.ts';
@@ -73,6 +72,7 @@ export async function addressesOf(spec: ListenSpec, counts: Map<string, number>)
 
 async function resolveHost(host: string): Promise<{ address: string; family: number }> {
   try {
+    const { lookup } = await import('node:dns/promises'); // most hosts are addresses
     return await lookup(host);
   } catch (cause) {
     throw new GracefulError('address-unavailable', `cannot listen on ${host}: there is no address of that name`, { hint: 'pass an IP address', cause });

@@ -8,7 +8,7 @@ import { chmodSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statS
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { GracefulError, systemCode } from '../errors.ts';
+import { GracefulError, isGracefulError, systemCode } from '../errors.ts';
 import { type OwnedFile, rememberFile, removeIfOurs } from '../owned-file.ts';
 
 const PATH_LIMIT = 103; // sun_path: 108 bytes on Linux, 104 on macOS, with the NUL
@@ -45,7 +45,7 @@ export async function claimName(folder: string, name: string): Promise<Claim> {
   } catch (error) {
     server.close();
     rmSync(own, { recursive: true, force: true });
-    throw error instanceof GracefulError ? error : unwritable(folder, error);
+    throw isGracefulError(error) ? error : unwritable(folder, error);
   }
 }
 

@@ -1,9 +1,10 @@
 /**
- * The master's log, by winston: one line an event; for people on a terminal and in the journal, JSON elsewhere. winston is loaded while the
- * first worker starts; until then lines wait.
+ * The master's log, by winston: one line an event; for people on a terminal and in the journal, JSON elsewhere. Lines wait until it is
+ * begun, which loads winston: as soon as the first worker is on its way.
  */
 import { appendFile, close, openSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import type Winston from 'winston';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../config/config.ts';
 import { GracefulError, toReport } from '../errors.ts';
@@ -15,6 +16,8 @@ export type Fields = Readonly<Record<string, unknown>>;
 
 /** Where the master says what happens. */
 export interface Log {
+  /** Writes what was said, and from now on what is said. */
+  begin(): void;
   write(event: string, line: Line, fields?: Fields): void;
   /** Opens the log file anew, as after logrotate moved it. */
   reopen(): void;
@@ -30,49 +33,90 @@ interface Entry {
 
 type Format = (entry: Entry) => string;
 
+type LogSettings = Pick<Config, 'logLevel' | 'logFormat' | 'logFile'>;
+
 /** @throws GracefulError `log-file-unwritable` */
-export function openLog({ logLevel, logFormat, logFile }: Pick<Config, 'logLevel' | 'logFormat' | 'logFile'>): Log {
-  const format = chooseFormat(logFormat, logFile === undefined);
-  let sink = openSink(logFile, format);
-  let transport: transport | undefined;
-  let logger: Logger | undefined;
-  const waiting: Entry[] = [];
-  let attach: () => transport;
-  const loaded = import('winston').then(({ default: winston }) => {
-    attach = () => new winston.transports.Stream({ stream: sink });
-    transport = attach();
-    logger = winston.createLogger({ level: logLevel, format: winston.format.printf((entry) => format(entry as Entry)), transports: [transport] });
-    for (const entry of waiting.splice(0)) logger.log(entry);
-  });
-  return {
-    write(event, { level, text, details }, fields = {}) {
-      const entry: Entry = { time: new Date().toISOString(), level, event, message: text, ...fields, ...(details === undefined ? {} : { stack: details }) };
-      if (logger === undefined) waiting.push(entry);
-      else logger.log(entry);
-    },
-    reopen() {
-      if (logFile === undefined) return;
-      const [oldSink, oldTransport] = [sink, transport];
-      try {
-        sink = openSink(logFile, format);
-      } catch (error) {
-        this.write('log-file-kept', { level: 'warn', text: toReport(error).message });
-        return;
-      }
-      // at once: what is logged from now on belongs in the new file
-      if (oldTransport === undefined) return void oldSink.end();
-      transport = attach();
-      logger?.add(transport).remove(oldTransport);
-      oldTransport.once('finish', () => oldSink.end()).end();
-    },
-    async close() {
-      await loaded;
-      const ended = new Promise((resolve) => logger?.once('finish', resolve));
-      logger?.end();
-      await ended;
-      if (sink !== process.stderr) await new Promise((resolve) => sink.end(resolve));
-    },
-  };
+export function openLog(settings: LogSettings): Log {
+  return new WinstonLog(settings);
+}
+
+class WinstonLog implements Log {
+  readonly #settings: LogSettings;
+  readonly #waiting: Entry[] = [];
+  /** undefined: stderr, which is not opened yet, since that takes a while. */
+  #sink: Writable | undefined;
+  #format: Format | undefined;
+  #begun: Promise<void> | undefined;
+  #logger: Logger | undefined;
+  #transport: transport | undefined;
+  #winston: typeof Winston | undefined;
+
+  constructor(settings: LogSettings) {
+    this.#settings = settings;
+    if (settings.logFile !== undefined) this.#sink = this.#openFile(settings.logFile);
+  }
+
+  begin(): void {
+    void this.#begin();
+  }
+
+  write(event: string, { level, text, details }: Line, fields: Fields = {}): void {
+    const entry: Entry = { time: new Date().toISOString(), level, event, message: text, ...fields, ...(details === undefined ? {} : { stack: details }) };
+    if (this.#logger === undefined) this.#waiting.push(entry);
+    else this.#logger.log(entry);
+  }
+
+  reopen(): void {
+    const { logFile } = this.#settings;
+    if (logFile === undefined) return;
+    const [oldSink, oldTransport] = [this.#sink, this.#transport];
+    try {
+      this.#sink = this.#openFile(logFile);
+    } catch (error) {
+      return this.write('log-file-kept', { level: 'warn', text: toReport(error).message });
+    }
+    // at once: what is logged from now on belongs in the new file
+    if (this.#winston === undefined || oldTransport === undefined) return void oldSink?.end();
+    this.#transport = this.#attach(this.#winston);
+    this.#logger?.add(this.#transport).remove(oldTransport);
+    oldTransport.once('finish', () => oldSink?.end()).end();
+  }
+
+  async close(): Promise<void> {
+    await this.#begin();
+    const ended = new Promise((resolve) => this.#logger?.once('finish', resolve));
+    this.#logger?.end();
+    await ended;
+    if (this.#settings.logFile !== undefined) await new Promise((resolve) => this.#sink?.end(resolve));
+  }
+
+  #begin(): Promise<void> {
+    this.#begun ??= this.#load();
+    return this.#begun;
+  }
+
+  async #load(): Promise<void> {
+    const { default: winston } = await import('winston');
+    this.#winston = winston;
+    this.#transport = this.#attach(winston);
+    const format = winston.format.printf((entry) => this.#print(entry as Entry));
+    this.#logger = winston.createLogger({ level: this.#settings.logLevel, format, transports: [this.#transport] });
+    for (const entry of this.#waiting.splice(0)) this.#logger.log(entry);
+  }
+
+  #attach({ transports }: typeof Winston): transport {
+    this.#sink ??= openStderr();
+    return new transports.Stream({ stream: this.#sink });
+  }
+
+  #openFile(path: string): LogFile {
+    return openLogFile(path, (entry) => this.#print(entry));
+  }
+
+  #print(entry: Entry): string {
+    this.#format ??= chooseFormat(this.#settings.logFormat, this.#settings.logFile === undefined);
+    return this.#format(entry);
+  }
 }
 
 function chooseFormat(logFormat: Config['logFormat'], isStderr: boolean): Format {
@@ -82,16 +126,17 @@ function chooseFormat(logFormat: Config['logFormat'], isStderr: boolean): Format
   return (entry) => withPriority(entry.level, isText ? toPlain(entry) : toJson({ ...entry, time: undefined }));
 }
 
-function openSink(logFile: string | undefined, format: Format): Writable {
-  if (logFile === undefined) {
-    process.stderr.on('error', () => {}); // EPIPE, EIO: whoever read the log is gone; the services go on
-    return process.stderr;
-  }
+function openStderr(): Writable {
+  process.stderr.on('error', () => {}); // EPIPE, EIO: whoever read the log is gone; the services go on
+  return process.stderr;
+}
+
+function openLogFile(path: string, format: Format): LogFile {
   try {
-    return new LogFile(openSync(logFile, 'a', 0o640), format);
+    return new LogFile(openSync(path, 'a', 0o640), format);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GracefulError('log-file-unwritable', `cannot write log file ${logFile}: ${reason}`, { hint: 'pass another --log-file', cause });
+    throw new GracefulError('log-file-unwritable', `cannot write log file ${path}: ${reason}`, { hint: 'pass another --log-file', cause });
   }
 }
 

@@ -171,7 +171,8 @@ class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
+        this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
+        return this.#log.begin();
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });
       case 'drain':

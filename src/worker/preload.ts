@@ -4,7 +4,6 @@
  * left to do.
  */
 import { getSystemErrorName } from 'node:util';
-import { isMainThread } from 'node:worker_threads';
 import { toReport } from '../errors.ts';
 import { onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
@@ -39,8 +38,13 @@ const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
 const identity = process.env[WORKER_VARIABLE];
-if (!isMainThread) refuseInThread();
-else if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
+if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
+else if (isThread()) refuseInThread();
+
+/** Loaded only then, and at once: this module becomes CommonJS. A thread has neither channel nor, since the main thread hides it, identity. */
+function isThread(): boolean {
+  return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
+}
 
 function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {
   hideTraces();

@@ -71,7 +71,7 @@ test('yargs reads the same', async () => {
       const argv = readPlainStart(args);
       if (argv === undefined) return;
       plain++;
-      const chosen = await readCommandLine(args);
+      const chosen = await readCommandLine(args, { loadStart: async () => async () => 0, releaseSignals() {} });
       assert.ok(chosen, 'yargs takes it for a command, too');
       assert.deepEqual(seen(argv), seen(chosen.argv));
     }),
