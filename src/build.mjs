@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 
 const common = { bundle: true, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
 /** CommonJS: an ES module that imports `http` costs a process 10 MB on Node 22 and later. */
-const commonJs = { ...common, format: 'cjs', supported: { 'dynamic-import': false } };
+const commonJs = { ...common, format: 'cjs', supported: { 'dynamic-import': false }, minify: true, sourcemap: 'external', sourcesContent: false };
 
 /** Parts of the command that a master loads later, or never: files of their own, with a copy of what they share with the entry. */
 const apart = { winston: 'winston', './command-line.ts': 'src/cli/command-line.ts' };
@@ -20,7 +20,6 @@ const leaveApart = {
 };
 const command = {
   ...commonJs,
-  minify: true,
   external: ['yargs', 'execa'], // seldom loaded
   plugins: [leaveApart],
   define: { 'import.meta.url': 'moduleUrl' },

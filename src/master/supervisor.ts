@@ -68,7 +68,7 @@ class Supervisor {
   readonly #vitals: Vitals;
   readonly #notifier: Notifier;
   readonly #audience = new Audience();
-  readonly #startedAt = performance.now();
+  readonly #startedAt: number;
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
   #end: (exitCode: number) => void = () => {};
@@ -97,6 +97,7 @@ class Supervisor {
       (effect) => this.#perform(effect),
       () => this.#afterTurn(),
     );
+    this.#startedAt = this.#loop.now();
     this.#crew = new Crew({
       listeners,
       router: this.#router,
