@@ -146,6 +146,31 @@ test('While the new worker hangs, the old one takes back what that has not taken
   for (const wire of wires) wire.socket.destroy();
 });
 
+test('While one of two new workers hangs in the middle of adopting, all other connections move to the other one', async () => {
+  using folder = temporaryFolder();
+  const hold = join(folder.path, 'hold');
+  await using rig = await startMaster({ script: 'blocks-in-adopt.mjs', env: { HOLD: hold, HOLDS_ONE: 'yes' }, flags: ['--workers', '2'] });
+  const wires = await Promise.all(Array.from({ length: 24 }, () => dialHttp(rig)));
+  for (const wire of wires) await visit(wire);
+  writeFileSync(hold, '');
+  rig.forget();
+  rig.signal('SIGHUP');
+  let counts = '';
+  await poll(
+    async () => {
+      const workers = (await rig.status()).workers.filter(({ generation }) => generation === 2);
+      counts = JSON.stringify(workers.map(({ connections }) => connections));
+      return workers.some(({ connections }) => connections === wires.length - 1);
+    },
+    () => `the new workers have ${counts} connections`,
+  );
+  rmSync(hold);
+  const { moved } = await rig.until('generation-gone');
+  assert.deepEqual(moved, { http: wires.length });
+  for (const wire of wires) await visit(wire);
+  for (const wire of wires) wire.socket.destroy();
+});
+
 /** A sixth of the clients each: sends a request, sends half of one and the rest, says goodbye with a request or without, vanishes politely or not. */
 async function misbehave(wire: Wire, index: number): Promise<void> {
   wire.text = '';

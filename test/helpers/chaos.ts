@@ -12,8 +12,9 @@ export const patient: readonly string[] = [
   ...['--restart-limit', '1000', '--backoff-min', '1ms', '--backoff-max', '1ms'],
 ];
 
-/** Connections of a worker that are in flight at once, of src/worker/handoff/mover.ts. */
+/** Most connections of a worker that are in flight at once, and how many as long as none has arrived; of src/worker/handoff/mover.ts. */
 export const WINDOW = 4;
+export const FIRST_WINDOW = 1;
 
 /** Connections of each kind. */
 export const EACH = 40;

@@ -15,8 +15,12 @@ import { isHttpServer, kindOf, type Servers, type WatchedServer } from '../serve
 import type { Baggage, Carrier } from './carrier.ts';
 import { carrierOf, type Registry, stateOptions } from './registry.ts';
 
-/** Connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
+/** Most connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
 const WINDOW = 4;
+/** It begins with one, and takes one more for each so many that have landed: at first the successors, where no code was run yet, take ten times as long. */
+const GROWTH = 8;
+/** A flight of so long is with a successor that has stopped in the middle of it, and does not keep others from leaving. */
+const OVERDUE_MS = 2_000;
 /** Time until a connection is offered again that nobody could take at the moment. */
 const RETRY_MS = 1_000;
 
@@ -64,6 +68,7 @@ interface Flight extends Candidate {
   readonly carrier: Carrier;
   readonly baggage: Baggage;
   readonly handle: ConnectionHandle;
+  readonly offeredAt: number;
   /** Its server no longer counts it. */
   readonly uncount: () => void;
 }
@@ -88,6 +93,7 @@ class ConnectionMover implements Mover {
   #lastId = 0;
   #hasStopped = false;
   #hasSettled = false;
+  #landings = 0;
 
   constructor(host: MoverHost) {
     this.#host = host;
@@ -167,6 +173,7 @@ class ConnectionMover implements Mover {
   #land(id: number): Flight | undefined {
     const flight = this.#flights.get(id);
     this.#flights.delete(id);
+    this.#landings++;
     return flight;
   }
 
@@ -182,12 +189,18 @@ class ConnectionMover implements Mover {
   }
 
   #pump(): void {
-    while (!this.#hasStopped && !this.#areAwaited && this.#flights.size < WINDOW) {
+    while (!this.#hasStopped && !this.#areAwaited && this.#hasRoom()) {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
       if (candidate.socket.bytesRead === candidate.bytesRead && isQuiet(candidate.socket)) this.#offer(candidate);
     }
+  }
+
+  #hasRoom(): boolean {
+    const since = performance.now() - OVERDUE_MS;
+    const underway = [...this.#flights.values()].filter(({ offeredAt }) => offeredAt > since).length;
+    return underway < Math.min(WINDOW, 1 + Math.floor(this.#landings / GROWTH));
   }
 
   #offer({ watched, socket }: Candidate): void {
@@ -202,7 +215,7 @@ class ConnectionMover implements Mover {
     registry.handedOff.add(socket);
     const uncount = keepCounted(socket);
     const handle = detach(socket);
-    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle, uncount });
+    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle, offeredAt: performance.now(), uncount });
     tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle, () => {
       this.onStay({ type: 'stay', id, reason: 'its descriptor did not reach the master', isFinal: false });
     });
