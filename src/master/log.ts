@@ -2,13 +2,13 @@
  * The master's log, by winston: one line an event; for people on a terminal and in the journal, JSON elsewhere. Lines wait until it is
  * begun, which loads winston: as soon as the first worker is on its way.
  */
-import { appendFile, close, openSync } from 'node:fs';
-import { Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type Winston from 'winston';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../config/config.ts';
-import { GracefulError, toReport } from '../errors.ts';
+import { toReport } from '../errors.ts';
 import { isJournal, withPriority } from './journal.ts';
+import { openLogFile, openStream, type TellGap } from './log-sinks.ts';
 import type { Line } from './wording.ts';
 
 /** Facts that machines want besides the text. */
@@ -43,6 +43,8 @@ export function openLog(settings: LogSettings): Log {
 class WinstonLog implements Log {
   readonly #settings: LogSettings;
   readonly #waiting: Entry[] = [];
+  readonly #tellGap: TellGap = (lost, why) =>
+    this.#print({ time: new Date().toISOString(), level: 'warn', event: 'log-lines-lost', message: `${why}: ${lost} lines are missing` });
   /** undefined: stderr, which is not opened yet, since that takes a while. */
   #sink: Writable | undefined;
   #format: Format | undefined;
@@ -53,7 +55,7 @@ class WinstonLog implements Log {
 
   constructor(settings: LogSettings) {
     this.#settings = settings;
-    if (settings.logFile !== undefined) this.#sink = this.#openFile(settings.logFile);
+    if (settings.logFile !== undefined) this.#sink = openLogFile(settings.logFile, this.#tellGap);
   }
 
   begin(): void {
@@ -71,7 +73,7 @@ class WinstonLog implements Log {
     if (logFile === undefined) return;
     const [oldSink, oldTransport] = [this.#sink, this.#transport];
     try {
-      this.#sink = this.#openFile(logFile);
+      this.#sink = openLogFile(logFile, this.#tellGap);
     } catch (error) {
       return this.write('log-file-kept', { level: 'warn', text: toReport(error).message });
     }
@@ -87,7 +89,7 @@ class WinstonLog implements Log {
     const ended = new Promise((resolve) => this.#logger?.once('finish', resolve));
     this.#logger?.end();
     await ended;
-    if (this.#settings.logFile !== undefined) await new Promise((resolve) => this.#sink?.end(resolve));
+    await new Promise((resolve) => this.#sink?.end(resolve));
   }
 
   #begin(): Promise<void> {
@@ -105,12 +107,8 @@ class WinstonLog implements Log {
   }
 
   #attach({ transports }: typeof Winston): transport {
-    this.#sink ??= openStderr();
+    this.#sink ??= openStream(process.stderr, this.#tellGap);
     return new transports.Stream({ stream: this.#sink });
-  }
-
-  #openFile(path: string): LogFile {
-    return openLogFile(path, (entry) => this.#print(entry));
   }
 
   #print(entry: Entry): string {
@@ -124,48 +122,6 @@ function chooseFormat(logFormat: Config['logFormat'], isStderr: boolean): Format
   const isText = logFormat === 'text' || (logFormat === 'auto' && isStderr && (process.stderr.isTTY || isForJournal));
   if (!isForJournal) return isText ? toText : toJson;
   return (entry) => withPriority(entry.level, isText ? toPlain(entry) : toJson({ ...entry, time: undefined }));
-}
-
-function openStderr(): Writable {
-  process.stderr.on('error', () => {}); // EPIPE, EIO: whoever read the log is gone; the services go on
-  return process.stderr;
-}
-
-function openLogFile(path: string, format: Format): LogFile {
-  try {
-    return new LogFile(openSync(path, 'a', 0o640), format);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GracefulError('log-file-unwritable', `cannot write log file ${path}: ${reason}`, { hint: 'pass another --log-file', cause });
-  }
-}
-
-/** Never fails: while the disk is full lines are lost and counted, and the first one after it says how many. */
-class LogFile extends Writable {
-  readonly #fd: number;
-  readonly #format: Format;
-  #lost = 0;
-
-  constructor(fd: number, format: Format) {
-    super({ decodeStrings: false });
-    this.#fd = fd;
-    this.#format = format;
-  }
-
-  override _write(line: string, _encoding: BufferEncoding, callback: () => void): void {
-    appendFile(this.#fd, this.#lost === 0 ? line : `\n${this.#format(gap(this.#lost))}\n${line}`, (error) => {
-      this.#lost = error ? this.#lost + 1 : 0;
-      callback();
-    });
-  }
-
-  override _final(callback: () => void): void {
-    close(this.#fd, callback);
-  }
-}
-
-function gap(lost: number): Entry {
-  return { time: new Date().toISOString(), level: 'warn', event: 'log-lines-lost', message: `the log file could not be written: ${lost} lines are missing` };
 }
 
 function toJson(entry: Entry): string {
