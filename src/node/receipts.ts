@@ -30,7 +30,7 @@ type OnLost = () => void;
 /** What was written and not acknowledged, in order; null: a handle that the program has sent, at most one. */
 type Unacknowledged = (OnLost | null)[];
 
-const everybody = new WeakMap<Channel, Unacknowledged>();
+const accounts = new WeakMap<Channel, Unacknowledged>();
 
 /** Writes a message, whatever waits in Node's queue: what is ours stays in order. */
 export function writePlain(channel: Channel, message: object): void {
@@ -40,7 +40,7 @@ export function writePlain(channel: Channel, message: object): void {
 
 /** Writes a message with its handle. `onWritten`: it is, or never will be; `onLost`: its descriptor did not arrive, nor did the message. */
 export function writeHandle(channel: Channel, message: object, handle: Handle, onWritten: () => void, onLost: OnLost = ignore): void {
-  const unacknowledged = everybody.get(channel) ?? watch(channel);
+  const unacknowledged = accounts.get(channel) ?? watch(channel);
   noteOthers(channel as Internals, unacknowledged);
   const onSent = (error: Error | null) => {
     onWritten();
@@ -68,7 +68,7 @@ function noteOthers({ _handleQueue: others = null }: Internals, unacknowledged: 
 
 function watch(channel: Channel): Unacknowledged {
   const unacknowledged: Unacknowledged = [];
-  everybody.set(channel, unacknowledged);
+  accounts.set(channel, unacknowledged);
   const internals = channel as Internals;
   let afterwards = ignore;
   channel.prependListener('internalMessage' as 'message', (message: unknown) => {
