@@ -1,8 +1,8 @@
 /** The worker processes of this master, and the releases they are started from. */
 import { join } from 'node:path';
 import { toReport } from '../errors.ts';
+import type { Handle } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
-import type { Handle } from '../node/receipts.ts';
 import type { OwnedFile } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { makeTickets, type Tickets } from '../tickets.ts';

@@ -23,7 +23,8 @@ export function startLoop(policy: Policy, perform: (effect: Effect) => void, aft
   let timer: NodeJS.Timeout | undefined;
   let isTurning = false;
   const events: FleetEvent[] = [];
-  const now = () => Number(process.hrtime.bigint()) / 1e6; // `performance` would load perf_hooks, which takes a millisecond of each start
+  const startedAt = process.hrtime.bigint(); // `performance` would load perf_hooks, which takes a millisecond of each start
+  const now = () => Number(process.hrtime.bigint() - startedAt) / 1e6;
   const performOrTell = (effect: Effect) => {
     try {
       perform(effect);

@@ -6,26 +6,27 @@
  * arrive as `message`, so that is listened to as well by the master; a worker would then never hear of anything, and its
  * start fails with the ready timeout.
  *
- * Which descriptor belongs to which message? Node gives a message the last one that has come, which is another's if one read
- * brings the end of a long message and the beginning of the next: so what comes with a handle is short, and says the inode of
- * its socket. Where that is not the descriptor's, the message counts as one whose descriptor did not arrive.
+ * A handle is acknowledged by its receiver (`NODE_HANDLE_ACK`), or, if the descriptor did not arrive (EMFILE there), its
+ * message is dropped and a `NODE_HANDLE_NACK` sent. Node writes one handle at a time, whoever sends it, and tells by the
+ * callback of `send` that it is written: so what is acknowledged next is the one that was written last. Should that change,
+ * such a loss is not noticed.
  */
-import { fstatSync } from 'node:fs';
-import { type Channel, type Handle, writeHandle, writePlain } from './receipts.ts';
+import type { ChildProcess } from 'node:child_process';
+import type { ConnectionHandle } from './connection.ts';
+import type { ListenHandle } from './handle.ts';
 
 const COMMAND = 'NODE_GRACEFUL_SUPER';
 
-/** Longest body, in characters, that comes with its handle; a longer one is sent ahead. Node reads 64 KiB at once. */
-const LONGEST = 4_096;
-
 interface Envelope {
   readonly cmd: typeof COMMAND;
-  readonly body?: unknown;
-  /** The body of the message that follows, which has a handle. */
-  readonly ahead?: unknown;
-  /** Of the handle; 0: the system does not say. */
-  readonly inode?: number;
+  readonly body: unknown;
 }
+
+/** What can come along with a message. */
+export type Handle = ListenHandle | ConnectionHandle;
+
+/** Either end of a channel. */
+export type Channel = ChildProcess | NodeJS.Process;
 
 /**
  * Sends a message, and with it perhaps a handle; a raw handle stays open here, to be closed by `closeSent`: the receiver gets
@@ -34,22 +35,10 @@ interface Envelope {
  */
 export function sendHidden(channel: Channel, body: object, handle?: Handle, onLost?: () => void): void {
   if (!channel.connected) return;
-  if (handle === undefined) return writePlain(channel, { cmd: COMMAND, body } satisfies Envelope);
-  const isLong = JSON.stringify(body).length > LONGEST;
-  if (isLong) writePlain(channel, { cmd: COMMAND, ahead: body } satisfies Envelope);
-  const envelope: Envelope = { cmd: COMMAND, inode: inodeOf(handle), ...(isLong ? {} : { body }) };
-  const channels = sending.get(handle) ?? new Set();
-  sending.set(handle, channels.add(channel));
-  const onWritten = () => {
-    channels.delete(channel);
-    if (channels.size === 0 && closing.delete(handle)) handle.close();
-  };
-  writeHandle(channel, envelope, handle, onWritten, onLost);
+  const envelope: Envelope = { cmd: COMMAND, body };
+  const onSent = handle && startSending(channel, handle, onLost);
+  channel.send?.(envelope, handle as never, { keepOpen: true }, (error) => onSent?.(error)); // for anything else see above
 }
-
-/** Where a handle is not written yet: a process that is stopped does not read. */
-const sending = new WeakMap<Handle, Set<Channel>>();
-const closing = new WeakSet<Handle>();
 
 /**
  * Closes a handle that was sent, or will be by the time it is written. (libuv can't write a handle that was closed meanwhile,
@@ -61,26 +50,60 @@ export function closeSent(handle: Handle): void {
   else handle.close();
 }
 
-/** Calls the listener with each such message and the handle that came along; undefined also where its descriptor is lost. */
+interface Traffic {
+  /** Handles that are not written yet. */
+  readonly unwritten: Set<Handle>;
+  /** Of the handle that waits for its acknowledgement, if it is one of ours. */
+  onLost: (() => void) | undefined;
+}
+
+const traffics = new WeakMap<Channel, Traffic>();
+/** Where a handle is not written yet: a process that is stopped does not read. */
+const sending = new WeakMap<Handle, Set<Channel>>();
+const closing = new WeakSet<Handle>();
+
+/** @returns to be called when it was written */
+function startSending(channel: Channel, handle: Handle, onLost: (() => void) | undefined): (error: Error | null) => void {
+  const traffic = traffics.get(channel) ?? watchTraffic(channel);
+  traffic.unwritten.add(handle);
+  const channels = sending.get(handle) ?? new Set();
+  sending.set(handle, channels.add(channel));
+  return (error) => {
+    stopSending(channel, handle);
+    if (error === null) traffic.onLost = onLost;
+    else onLost?.();
+  };
+}
+
+function stopSending(channel: Channel, handle: Handle): void {
+  const channels = sending.get(handle);
+  traffics.get(channel)?.unwritten.delete(handle);
+  channels?.delete(channel);
+  if (channels?.size === 0 && closing.delete(handle)) handle.close();
+}
+
+function watchTraffic(channel: Channel): Traffic {
+  const traffic: Traffic = { unwritten: new Set(), onLost: undefined };
+  traffics.set(channel, traffic);
+  channel.on('internalMessage' as 'message', (message: unknown) => {
+    const command = typeof message === 'object' && message !== null && 'cmd' in message ? message.cmd : undefined;
+    if (command !== 'NODE_HANDLE_ACK' && command !== 'NODE_HANDLE_NACK') return;
+    const { onLost } = traffic;
+    traffic.onLost = undefined;
+    if (command === 'NODE_HANDLE_NACK') onLost?.();
+  });
+  // what waits for the acknowledgement of a process that has ended is never written, and nobody is told
+  if (channel !== process) channel.once('exit', () => [...traffic.unwritten].forEach((handle) => void stopSending(channel, handle)));
+  return traffic;
+}
+
+/** Calls the listener with each such message and the handle that came along. */
 export function onHidden(channel: Channel, listener: (body: unknown, handle: Handle | undefined) => void): void {
-  let ahead: unknown;
-  channel.on('internalMessage' as 'message', (message: unknown, handle: Handle | undefined) => {
-    if (!isEnvelope(message)) return;
-    if ('ahead' in message) {
-      ahead = message.ahead;
-      return;
-    }
-    const isOther = handle !== undefined && inodeOf(handle) !== message.inode;
-    if (isOther) handle.close();
-    listener('body' in message ? message.body : ahead, isOther ? undefined : handle);
+  channel.on('internalMessage' as 'message', (message: unknown, handle: unknown) => {
+    if (isEnvelope(message)) listener(message.body, handle as Handle | undefined);
   });
 }
 
 function isEnvelope(message: unknown): message is Envelope {
   return typeof message === 'object' && message !== null && 'cmd' in message && message.cmd === COMMAND;
-}
-
-/** A socket's inode is its own as long as anybody has it open. Undocumented: `handle.fd`. */
-function inodeOf({ fd = -1 }: Handle): number {
-  return fd < 0 ? 0 : fstatSync(fd).ino;
 }

@@ -18,7 +18,6 @@ export interface ConnectionHandle {
   close(callback?: () => void): void;
   readStop?(): number;
   reading?: boolean;
-  readonly fd?: number;
 }
 
 interface InternalSocket {

@@ -5,12 +5,11 @@
  */
 import { getSystemErrorName } from 'node:util';
 import { toReport } from '../errors.ts';
-import { onHidden, sendHidden } from '../node/channel.ts';
+import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
 import type { ListenHandle } from '../node/handle.ts';
-import type { Handle } from '../node/receipts.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';

@@ -21,6 +21,8 @@ const WINDOW = 4;
 const GROWTH = 8;
 /** A flight of so long is with a successor that has stopped in the middle of it, and does not keep others from leaving. */
 const OVERDUE_MS = 2_000;
+/** Overdue ones included: it may be the master that has stopped. */
+const MOST_FLIGHTS = 2 * WINDOW;
 /** Time until a connection is offered again that nobody could take at the moment. */
 const RETRY_MS = 1_000;
 
@@ -198,6 +200,7 @@ class ConnectionMover implements Mover {
   }
 
   #hasRoom(): boolean {
+    if (this.#flights.size >= MOST_FLIGHTS) return false;
     const since = performance.now() - OVERDUE_MS;
     const underway = [...this.#flights.values()].filter(({ offeredAt }) => offeredAt > since).length;
     return underway < Math.min(WINDOW, 1 + Math.floor(this.#landings / GROWTH));

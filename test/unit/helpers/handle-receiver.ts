@@ -2,17 +2,14 @@
 import { openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { onHidden, sendHidden } from '../../../src/node/channel.ts';
-import type { ListenHandle } from '../../../src/node/handle.ts';
 
 /** So few descriptors it may have. */
 export const DESCRIPTORS = 64;
 
 if (process.send !== undefined) {
   onHidden(process, (body, handle) => {
-    const peer: { port?: number } = {};
-    (handle as ListenHandle | undefined)?.getpeername?.(peer);
     handle?.close();
-    sendHidden(process, { heard: (body as { id: unknown }).id, port: peer.port });
+    sendHidden(process, { heard: body });
   });
   process.on('message', (message, handle) => {
     if (handle instanceof Socket) handle.destroy();
