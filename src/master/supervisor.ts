@@ -172,8 +172,11 @@ class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
-        return this.#log.begin();
+        try {
+          return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
+        } finally {
+          this.#log.begin(); // also what kept it from starting is to be read
+        }
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });
       case 'drain':

@@ -17,7 +17,7 @@ import { carrierOf, type Registry, stateOptions } from './registry.ts';
 
 /** Most connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
 const WINDOW = 4;
-/** It begins with one, and takes one more for each so many that have landed: at first the successors, where no code was run yet, take ten times as long. */
+/** It begins with one, and takes one more for each so many that were adopted: at first the successors, in which none of this has run yet, are slow. */
 const GROWTH = 8;
 /** A flight of so long is with a successor that has stopped in the middle of it, and does not keep others from leaving. */
 const OVERDUE_MS = 2_000;
@@ -142,6 +142,7 @@ class ConnectionMover implements Mover {
     const flight = this.#land(id);
     if (flight === undefined) return;
     this.moved = addCounts(this.moved, { [flight.kind]: 1 });
+    this.#landings++;
     flight.handle.close();
     flight.uncount();
     this.#next();
@@ -175,7 +176,6 @@ class ConnectionMover implements Mover {
   #land(id: number): Flight | undefined {
     const flight = this.#flights.get(id);
     this.#flights.delete(id);
-    this.#landings++;
     return flight;
   }
 
