@@ -9,8 +9,9 @@ import { poll } from '../../helpers/rig.ts';
 const LINES = 5_000;
 const MOST_BACKLOG = 100_000;
 
-test('a reader that stalls costs lines, not memory; how many is said when it reads again', async () => {
+test('a reader that stalls costs lines, not memory; how many is said when it reads again', async (t) => {
   const reader = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => reader.kill('SIGKILL')); // a stopped one would outlive a test that fails
   const ended = once(reader, 'close');
   let text = '';
   reader.stdout.setEncoding('utf8').on('data', (part: string) => {
