@@ -83,8 +83,9 @@ export function connectionsOf({ sockets, secure }: WatchedServer): Socket[] {
 }
 
 /** The process made this connection to itself. The port was its own alone, so no client's connection can have it. */
-export function isPrivate({ privatePorts }: Servers, { localPort }: Pick<Socket, 'localPort'>): boolean {
-  return privatePorts.size > 0 && localPort !== undefined && privatePorts.has(localPort);
+export function isPrivate({ privatePorts }: Servers, connection: Pick<Socket, 'localPort'>): boolean {
+  if (privatePorts.size === 0) return false; // to read `localPort` is a system call
+  return connection.localPort !== undefined && privatePorts.has(connection.localPort);
 }
 
 /** An HTTP/1.1 server, perhaps behind TLS, perhaps besides HTTP/2. */

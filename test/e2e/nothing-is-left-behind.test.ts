@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, descriptors, poll, type Rig, residentMemory, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, descriptors, poll, type Rig, residentMemory, smallHeap, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const hasLimits = spawnSync('prlimit', ['--version']).status === 0;
 
@@ -72,8 +72,7 @@ test('Nothing is left behind: kill -9 of the master the moment it has started a 
 });
 
 test('Nothing is left behind: 200 reloads, and neither descriptors nor listeners nor memory of the master grow', async () => {
-  // else what is measured is how late V8 collects
-  await using rig = await startMaster({ script: 'http-echo.cjs', env: { NODE_OPTIONS: '--max-old-space-size=24 --max-semi-space-size=1' } });
+  await using rig = await startMaster({ script: 'http-echo.cjs', nodeFlags: smallHeap });
   const reloads = async (count: number) => {
     for (let index = 0; index < count; index++) assert.equal(await reload(rig), true);
     await poll(

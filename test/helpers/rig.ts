@@ -24,11 +24,16 @@ export interface LoggedEvent {
   readonly [field: string]: unknown;
 }
 
+/** For a master whose memory is measured: else what is measured is how late V8 collects. */
+export const smallHeap: readonly string[] = ['--max-old-space-size=24', '--max-semi-space-size=1'];
+
 export interface RigOptions {
   /** In test/fixtures, or an absolute path; none if a configuration file among the flags names it. */
   readonly script?: string;
   /** A command that becomes the one that follows it. */
   readonly launcher?: readonly string[];
+  /** For the Node that the master runs on. */
+  readonly nodeFlags?: readonly string[];
   readonly args?: readonly string[];
   readonly flags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -88,14 +93,14 @@ export class Rig implements AsyncDisposable {
   #cursor = 0;
   #rest = '';
 
-  constructor({ script, launcher = [], args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
+  constructor({ script, launcher = [], nodeFlags = [], args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
     const path = script === undefined ? [] : [/^[/.]/.test(script) ? script : fixture(script)];
     const all = [bin, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
     const before = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'] : launcher;
-    const [command = '', ...rest] = [...before, process.execPath, ...all];
+    const [command = '', ...rest] = [...before, process.execPath, ...nodeFlags, ...all];
     this.child = spawn(command, args.length > 0 ? [...rest, '--', ...args] : rest, {
       cwd,
       // a second for each reload adds up; tests of the probation say how long it is

@@ -3,15 +3,14 @@
  * descriptors nor memory. `npm run test:soak -- 500` reloads that often.
  */
 import { reloadUnderStorm } from '../helpers/move-storm.ts';
-import { descriptors, poll, residentMemory, startMaster } from '../helpers/rig.ts';
+import { descriptors, poll, residentMemory, smallHeap, startMaster } from '../helpers/rig.ts';
 
 const clients = 100;
 const reloads = Number(process.argv[2] ?? 200);
-/** The heap has found its size by then. */
 const warmUp = Math.ceil(reloads / 5);
-const MEMORY_GROWTH = 32 * 2 ** 20;
+const MEMORY_GROWTH = 16 * 2 ** 20;
 
-await using rig = await startMaster({ script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
+await using rig = await startMaster({ script: 'http-echo.cjs', nodeFlags: smallHeap, env: { KEEP_ALIVE: '60000' } });
 const before = descriptors(rig.pid).length;
 let warm = 0;
 const { failures, answered, opened, resets, byPid } = await reloadUnderStorm(rig, {

@@ -19,9 +19,8 @@ import { pause, World } from './world.ts';
 /** Connections of each kind that stay. */
 const EACH = 20;
 const PASSERS = 5;
-/** Until then the heap of a master finds its size. */
 const WARM_UP_ROUNDS = 4;
-const MEMORY_GROWTH = 32 * 2 ** 20;
+const MEMORY_GROWTH = 16 * 2 ** 20;
 /** Later strikes begin while the earlier ones last. */
 const LONGEST_DELAY_MS = 400;
 /** Of the log, that a failure shows. */

@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fixture, type LoggedEvent, poll, type RigOptions } from '../rig.ts';
+import { fixture, type LoggedEvent, poll, type RigOptions, smallHeap } from '../rig.ts';
 import type { Abilities } from './abilities.ts';
 import { type Clock, showClock, unclocked } from './clock.ts';
 
@@ -76,6 +76,7 @@ export class Place implements Disposable {
         ...['--restart-limit', '1000', '--backoff-min', '10ms', '--backoff-max', '100ms'],
         ...(this.log === 'file' ? ['--log-file', this.logFile] : []),
       ],
+      nodeFlags: smallHeap,
       env: { TELLS_ACCEPTED: 'yes' },
       runtimeDir: join(this.disk, 'run'),
       waitReady: false,
