@@ -13,6 +13,8 @@ export interface WatchedServer {
   readonly server: Server;
   /** Every accepted connection, as the kernel has it. */
   readonly sockets: Set<Socket>;
+  /** Hears that one of them is closed. */
+  readonly forget: (this: Socket) => void;
   /** Those of them that have completed a TLS handshake, as the program has them. */
   readonly secure: Set<TLSSocket>;
   readonly sessions: Set<ServerHttp2Session>;
@@ -110,7 +112,13 @@ function isRawBehindTls(server: Server, socket: Socket): boolean {
 }
 
 function watch(server: Server, servers: Servers): WatchedServer {
-  const watched: WatchedServer = { server, sockets: new Set(), secure: new Set(), sessions: new Set() };
+  const sockets = new Set<Socket>();
+  // one function for all of them: a closure for each connection would be felt
+  function forget(this: Socket): void {
+    sockets.delete(this);
+    servers.onClose();
+  }
+  const watched: WatchedServer = { server, sockets, forget, secure: new Set(), sessions: new Set() };
   server.on('connection', (socket: Socket) => trackIn(watched, servers, socket));
   server.on('secureConnection', (socket: TLSSocket) => {
     if (isPrivate(servers, socket)) return;
@@ -128,8 +136,5 @@ function watch(server: Server, servers: Servers): WatchedServer {
 function trackIn(watched: WatchedServer | undefined, servers: Servers, socket: Socket): void {
   if (watched === undefined || watched.sockets.has(socket) || isPrivate(servers, socket)) return;
   watched.sockets.add(socket);
-  socket.once('close', () => {
-    watched.sockets.delete(socket);
-    servers.onClose();
-  });
+  socket.on('close', watched.forget);
 }
