@@ -6,7 +6,8 @@ import { options } from '../config/options.ts';
 import { GracefulError } from '../errors.ts';
 import { checkPidFile } from '../master/pid-file.ts';
 import { resolveLaunch, unresolvedNode } from '../master/release.ts';
-import { supervise } from '../master/supervisor.ts';
+import { makeRuntimeDir } from '../master/runtime-dir.ts';
+import { spawnWorker } from '../master/spawn.ts';
 
 /** Runs until the master ends. @returns its exit code */
 export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {
@@ -16,9 +17,16 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   const node = unresolvedNode(process.argv0, process.execPath, env, sources.folder);
   const runtimeDir = config.runtimeDir ?? defaultRuntimeDir(env, tmpdir());
   // found out here, it is told plainly and nothing has begun
-  await resolveLaunch(config, { env, node });
+  const launch = await resolveLaunch(config, { env, node });
   if (config.pidFile !== undefined) checkPidFile(config.pidFile);
-  return supervise({ config, runtimeDir, version, origin: { env, node }, loadConfig: () => loadConfig(sources) });
+  makeRuntimeDir(runtimeDir);
+  const spawned = spawnWorker(launch, runtimeDir); // it boots while what follows is loaded
+  try {
+    const { supervise } = await import('../master/supervisor.ts');
+    return await supervise({ config, runtimeDir, version, origin: { env, node }, spawned, loadConfig: () => loadConfig(sources) });
+  } finally {
+    await spawned.discard();
+  }
 }
 
 /** What the command line says, and where. @throws GracefulError `usage` */

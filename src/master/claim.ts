@@ -4,12 +4,13 @@
  * empty. The entry of a dead owner refuses connections (the kernel knows) and is removed by its unique name, so nobody can
  * remove a living one by mistake. `NAME.sock` is a link to the entry.
  */
-import { chmodSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { GracefulError, isGracefulError, systemCode } from '../errors.ts';
 import { type OwnedFile, rememberFile, removeIfOurs } from '../owned-file.ts';
+import { makeRuntimeDir, unwritable } from './runtime-dir.ts';
 
 const PATH_LIMIT = 103; // sun_path: 108 bytes on Linux, 104 on macOS, with the NUL
 
@@ -33,9 +34,10 @@ export async function claimName(folder: string, name: string): Promise<Claim> {
       hint: 'pass a shorter --name or --runtime-dir',
     });
   }
-  makeFolders(folder, own);
+  makeRuntimeDir(folder);
   const server = createServer();
   try {
+    mkdirSync(own, { mode: 0o700 });
     await listen(server, join(own, id));
     chmodSync(join(own, id), 0o600);
     await takeLock(own, lock, name);
@@ -65,25 +67,6 @@ export function isAlive(path: string): Promise<boolean> {
       resolve(true);
     });
     socket.once('error', (error) => resolve(!['ECONNREFUSED', 'ENOENT', 'ENOTSOCK'].includes(systemCode(error) ?? '')));
-  });
-}
-
-function makeFolders(folder: string, own: string): void {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid } = statSync(folder); // in /tmp anybody could have made it before us
-    if (uid !== 0 && uid !== process.getuid?.()) throw new Error(`it belongs to another user (uid ${uid})`);
-    mkdirSync(own, { mode: 0o700 });
-  } catch (error) {
-    throw unwritable(folder, error);
-  }
-}
-
-function unwritable(folder: string, error: unknown): GracefulError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new GracefulError('control-folder-unwritable', `cannot use the control folder ${folder}: ${reason}`, {
-    hint: 'pass --runtime-dir with a folder of yours',
-    cause: error,
   });
 }
 

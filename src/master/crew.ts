@@ -1,15 +1,14 @@
 /** The worker processes of this master, and the releases they are started from. */
-import { join } from 'node:path';
 import { toReport } from '../errors.ts';
 import type { Handle } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import type { OwnedFile } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
-import { makeTickets, type Tickets } from '../tickets.ts';
 import type { Listeners } from './listeners.ts';
 import type { Happening } from './loop.ts';
 import type { Launch } from './release.ts';
 import type { Router } from './router.ts';
+import { type Spawned, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
@@ -27,6 +26,8 @@ export interface CrewHost {
   readonly router: Router;
   /** A folder that is ours. */
   readonly folder: string;
+  /** What was spawned in advance, for the first worker that is launched like it. */
+  readonly spawned: Spawned | undefined;
   dispatch(happening: Happening): void;
   /** The core waits for this worker's start. */
   isStarting(worker: number): boolean;
@@ -54,9 +55,11 @@ export class Crew {
   readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
   #lastQuestion = 0;
   #lastStack: Promise<unknown> = Promise.resolve();
+  #spawned: Spawned | undefined;
 
   constructor(host: CrewHost) {
     this.#host = host;
+    this.#spawned = host.spawned;
   }
 
   /** Starts a worker, at once or when its order is there. */
@@ -73,10 +76,11 @@ export class Crew {
 
   #spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
-    const tickets = this.#makeTickets(worker);
-    router.add(worker, tickets);
+    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder);
+    if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
+    router.add(worker, spawned.tickets);
     const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
-    const child = startWorker(launch, identity, tickets?.fd, {
+    const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);
         if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
@@ -188,13 +192,12 @@ export class Crew {
     }
   }
 
-  #makeTickets(worker: number): Tickets | undefined {
-    try {
-      return makeTickets(join(this.#host.folder, `.${process.pid.toString(36)}.${worker}.tickets`));
-    } catch (error) {
-      this.#host.note(worker, `can't be given connections at a reload: ${toReport(error).message}`); // a full disk must not keep a worker from starting
-      return undefined;
-    }
+  #takeSpawned(launch: Launch): Spawned | undefined {
+    const spawned = this.#spawned;
+    this.#spawned = undefined;
+    if (spawned?.launch === launch) return spawned;
+    void spawned?.discard();
+    return undefined;
   }
 
   async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {

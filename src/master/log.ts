@@ -1,6 +1,6 @@
 /**
  * The master's log, by winston: one line an event; for people on a terminal and in the journal, JSON elsewhere. Lines wait until it is
- * begun, which loads winston: as soon as the first worker is on its way.
+ * begun, which loads winston.
  */
 import type { Writable } from 'node:stream';
 import type Winston from 'winston';

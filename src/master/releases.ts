@@ -14,8 +14,9 @@ interface Release {
 
 /** What releases are resolved by. */
 export interface ReleasesHost {
-  /** The configuration of the first generation. */
+  /** Of the first generation. */
   readonly config: Config;
+  readonly launch: Launch;
   readonly origin: Origin;
   readonly listeners: Listeners;
   /** Reads the configuration anew. */
@@ -59,7 +60,8 @@ export class Releases {
   }
 
   async #read(generation: number): Promise<Release> {
-    const config = generation === 1 ? this.#host.config : await this.#host.loadConfig();
+    if (generation === 1) return this.#host;
+    const config = await this.#host.loadConfig();
     return { config, launch: await resolveLaunch(config, this.#host.origin) };
   }
 

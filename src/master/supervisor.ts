@@ -21,11 +21,15 @@ import type { Origin } from './release.ts';
 import { Releases } from './releases.ts';
 import { Router } from './router.ts';
 import { onFault, onSignal } from './signals.ts';
+import type { Spawned } from './spawn.ts';
 import { takeStatus } from './status.ts';
 import { successorsOf } from './succession.ts';
 import { Vitals } from './vitals.ts';
 import type { Wish } from './wish.ts';
 import { describeReport } from './wording.ts';
+
+/** What winston takes to load, the first worker can use. */
+const LOG_DELAY_MS = 150;
 
 /** What the command line hands over. */
 export interface SupervisorOptions {
@@ -33,6 +37,8 @@ export interface SupervisorOptions {
   readonly runtimeDir: string;
   readonly version: string;
   readonly origin: Origin;
+  /** For the first worker. */
+  readonly spawned: Spawned;
   /** Reads the configuration anew, for a reload. */
   loadConfig(): Promise<Config>;
 }
@@ -78,7 +84,13 @@ class Supervisor {
     this.#log = log;
     this.#claim = claim;
     this.#listeners = listeners;
-    this.#releases = new Releases({ config: options.config, origin: options.origin, listeners, loadConfig: options.loadConfig });
+    this.#releases = new Releases({
+      config: options.config,
+      launch: options.spawned.launch,
+      origin: options.origin,
+      listeners,
+      loadConfig: options.loadConfig,
+    });
     this.#vitals = new Vitals({
       ping: (worker) => this.#crew.ping(worker),
       check: (worker, terms) => this.#crew.check(worker, terms),
@@ -102,6 +114,7 @@ class Supervisor {
       listeners,
       router: this.#router,
       folder: options.runtimeDir,
+      spawned: options.spawned,
       dispatch: (happening) => this.#loop.dispatch(happening),
       isStarting: (worker) => this.#workersIn('starting').includes(worker),
       files: () => this.#files(),
@@ -172,11 +185,8 @@ class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        try {
-          return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
-        } finally {
-          this.#log.begin(); // also what kept it from starting is to be read
-        }
+        setTimeout(() => this.#log.begin(), LOG_DELAY_MS);
+        return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });
       case 'drain':

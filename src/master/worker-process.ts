@@ -1,20 +1,12 @@
 /** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
 import { Server, Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { parseFromWorker } from '../protocol/from-worker.ts';
-import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
-import type { Launch } from './release.ts';
+import type { ErrorReport, FromWorker, ToWorker, WorkerIdentity } from '../protocol/worker.ts';
+import type { Ending, Spawned } from './spawn.ts';
 
-const PRELOAD = fileURLToPath(new URL('../worker/preload.cjs', import.meta.url));
-/** Where a worker finds its tickets: after its standard streams and the channel. */
-const TICKETS_FD = 4;
-/** A spawn takes four descriptors at once, and its child some until it has begun. */
-const SPARE_DESCRIPTORS = 16;
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
 
@@ -44,53 +36,29 @@ export interface WorkerProcess {
   stack(): Promise<string | undefined>;
 }
 
-/** Starts a worker in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `onExit`. */
-export function startWorker(launch: Launch, identity: Omit<WorkerIdentity, 'tickets'>, tickets: number | undefined, listener: WorkerListener): WorkerProcess {
-  const { script, args, node, nodeArgs, cwd, env } = launch;
-  try {
-    ensureDescriptors();
-    const child = fork(script, args, {
-      execPath: node,
-      execArgv: [...nodeArgs, '--require', PRELOAD],
-      cwd,
-      env: { ...env, [WORKER_VARIABLE]: JSON.stringify({ ...identity, tickets: TICKETS_FD } satisfies WorkerIdentity) },
-      detached: true,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets ?? 'ignore'],
-    });
-    listenTo(child, listener);
-    return {
-      pid: child.pid,
-      send: (message, handle) => sendHidden(child, message, handle),
-      signal: (signal) => signalWorker(child, signal),
-      stack: () => stackOf(child),
-    };
-  } catch (error) {
-    setImmediate(() => listener.onExit({ reason: 'spawn-failed', error: toReport(error) }));
-    return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
-  }
+/** Makes a spawned process a worker. */
+export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets'>, listener: WorkerListener): WorkerProcess {
+  const { child } = spawned;
+  listenTo(spawned, listener);
+  if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
+  spawned.name(identity);
+  return {
+    pid: child.pid,
+    send: (message, handle) => sendHidden(child, message, handle),
+    signal: (signal) => signalWorker(child, signal),
+    stack: () => stackOf(child),
+  };
 }
 
-/**
- * A spawn that runs out of descriptors half-way leaks its end of the channel, since Node forgets it (tried on 20, 22, 24, 26): better not begun.
- * @throws EMFILE, ENFILE
- */
-function ensureDescriptors(): void {
-  const spare: number[] = [];
-  try {
-    while (spare.length < SPARE_DESCRIPTORS) spare.push(openSync('/dev/null', 'r'));
-  } finally {
-    for (const fd of spare) closeSync(fd);
-  }
-}
-
-function listenTo(child: ChildProcess, listener: WorkerListener): void {
+function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): void {
   let lastWords: ErrorReport | undefined;
   let hasEnded = false;
-  const end = (exit: ProcessExit) => {
-    if (hasEnded) return;
+  void ended.then(async (ending) => {
+    if (!('error' in ending)) await Promise.race([closed, lastWordsPassed()]);
     hasEnded = true;
-    listener.onExit(exit);
-  };
+    listener.onExit(exitOf(ending, lastWords));
+  });
+  if (child === undefined) return;
   onHidden(child, (body, handle) => {
     const message = parseFromWorker(body);
     if ('mistake' in message || message.type !== 'offer' || hasEnded) handle?.close(); // kept, it would leak
@@ -107,16 +75,11 @@ function listenTo(child: ChildProcess, listener: WorkerListener): void {
     // a channel mostly closes because its process ends, which tells more
     setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
   });
-  child.once('error', (error) => {
-    if (child.pid === undefined) end({ reason: 'spawn-failed', error: toReport(error) });
-  });
-  child.once('exit', (code, signal) => {
-    const tell = () => end(exitOf(code, signal, lastWords));
-    const timer = setTimeout(tell, LAST_WORDS_MS);
-    child.once('close', () => {
-      clearTimeout(timer);
-      tell();
-    });
+}
+
+function lastWordsPassed(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, LAST_WORDS_MS).unref();
   });
 }
 
@@ -126,9 +89,10 @@ function closeForeign(handle: Socket | Server): void {
   else handle.destroy();
 }
 
-function exitOf(code: number | null, signal: NodeJS.Signals | null, lastWords: ErrorReport | undefined): ProcessExit {
+function exitOf(ending: Ending, lastWords: ErrorReport | undefined): ProcessExit {
+  if ('error' in ending) return { reason: 'spawn-failed', error: ending.error };
   const error = lastWords === undefined ? {} : { error: lastWords };
-  return signal === null ? { reason: 'exit', code: code ?? 0, ...error } : { reason: 'signal', signal, ...error };
+  return ending.signal === null ? { reason: 'exit', code: ending.code ?? 0, ...error } : { reason: 'signal', signal: ending.signal, ...error };
 }
 
 /** Loaded only then: it needs `crypto`, which takes a megabyte. */

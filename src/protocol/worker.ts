@@ -159,10 +159,13 @@ export const BODY_LIMIT = 200;
 /** Longest baggage of a connection, in characters. */
 export const BAGGAGE_LIMIT: number = 128 * 1024;
 
-/** Environment variable by which a worker learns who it is; removed before the program sees it. */
+/**
+ * Environment variable that makes a process a worker: the descriptor from which it reads who it is. It waits for that before anything else; should
+ * nothing come, there is nothing for it to do. Removed before the program sees it.
+ */
 export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 
-/** What stands in that variable, as JSON. */
+/** What stands there, as JSON. */
 export interface WorkerIdentity {
   /** The master's pid: when it is no longer this process's parent, the master is gone. */
   readonly master: number;

@@ -3,6 +3,7 @@
  * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
  * left to do.
  */
+import { closeSync, readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
@@ -36,13 +37,20 @@ interface Parts {
 const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
-const identity = process.env[WORKER_VARIABLE];
-if (identity !== undefined && process.channel) supervise(JSON.parse(identity) as WorkerIdentity);
+const identityFd = process.env[WORKER_VARIABLE];
+if (identityFd !== undefined && process.channel) supervise(readIdentity(Number(identityFd)));
 else if (isThread()) refuseInThread();
 
 /** Loaded only then, and at once: this module becomes CommonJS. A thread has neither channel nor, since the main thread hides it, identity. */
 function isThread(): boolean {
   return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
+}
+
+/** Waits for it. Where the end comes instead, the master has no use for this process, or is no more. */
+function readIdentity(fd: number): WorkerIdentity {
+  const text = readFileSync(fd, 'utf8');
+  closeSync(fd);
+  return text === '' ? process.exit() : (JSON.parse(text) as WorkerIdentity);
 }
 
 function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {

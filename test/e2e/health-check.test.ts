@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { onHidden, sendHidden } from '../../src/node/channel.ts';
 import type { FromWorker, HealthTerms, ToWorker, WorkerIdentity } from '../../src/protocol/worker.ts';
@@ -30,9 +31,10 @@ class Worker implements AsyncDisposable {
     };
     this.child = fork(fixture('listens-privately.cjs'), {
       execArgv: ['--require', join(root, 'dist/worker/preload.cjs')],
-      env: { ...process.env, [WORKER_VARIABLE]: JSON.stringify(identity) },
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'ignore'],
+      env: { ...process.env, [WORKER_VARIABLE]: '5' },
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'ignore', 'pipe'],
     });
+    ((this.child.stdio as readonly unknown[])[5] as Writable).end(JSON.stringify(identity));
     onHidden(this.child, (message) => {
       this.#heard.push(message as FromWorker);
       for (const look of [...this.#lookers]) look();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -62,6 +62,28 @@ test('Nothing is left behind: kill -9 of the master while its first worker is st
   await rig.waitFor(() => (rig.stdout.includes('waiting') ? true : undefined), 'the worker');
   rig.signal('SIGKILL');
   await rig.gone();
+});
+
+test('Nothing is left behind: kill -9 of the master while the process of its first worker waits to be one; no line of the program has run', async () => {
+  using folder = temporaryFolder();
+  const script = join(folder.path, 'program.cjs');
+  writeFileSync(script, "console.log('runs'); setInterval(() => {}, 1_000);");
+  for (let caught = 0, tries = 0; caught < 3; tries++) {
+    assert.ok(tries < 50, 'the master is never stopped in time');
+    await using rig = await startMaster({ script, waitReady: false });
+    const child = await firstChildOf(rig.pid);
+    rig.signal('SIGSTOP');
+    await poll(
+      () => rig.stdout.includes('runs') || isReadingIdentity(child),
+      () => 'the process neither waits nor runs the program',
+    );
+    const isInTime = !rig.stdout.includes('runs');
+    rig.signal('SIGKILL');
+    await rig.gone();
+    if (!isInTime) continue;
+    caught++;
+    assert.equal(rig.stdout, '');
+  }
 });
 
 test('Nothing is left behind: kill -9 of the master the moment it has started a worker', async () => {
@@ -151,4 +173,17 @@ function reload(rig: Rig): Promise<boolean> {
     sent.once('error', reject);
     sent.end();
   });
+}
+
+async function firstChildOf(pid: number): Promise<number> {
+  for (;;) {
+    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    if (child) return Number(child);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** It is in read(2) of the descriptor on which a worker is told who it is. */
+function isReadingIdentity(pid: number): boolean {
+  return /^\d+ 0x5 /.test(readFileSync(`/proc/${pid}/syscall`, 'utf8'));
 }

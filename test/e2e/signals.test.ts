@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exitCodes } from '../../src/errors.ts';
@@ -93,10 +93,13 @@ test('TERM and HUP at any moment of the start end in order', async () => {
 });
 
 test('HUP before the first worker is ready: the reload follows the start', async () => {
-  await using rig = await startMaster({ script: 'http-echo.cjs', waitReady: false });
-  await rig.until('worker-spawned');
+  using folder = temporaryFolder();
+  const gate = join(folder.path, 'gate');
+  await using rig = await startMaster({ script: 'waits-for-file.cjs', env: { GATE: gate }, waitReady: false });
+  await rig.waitFor(() => (rig.stdout.includes('waiting') ? true : undefined), 'the worker');
   rig.signal('SIGHUP');
   await rig.until('reload-queued');
+  writeFileSync(gate, '');
   const finished = await rig.until('reload-finished', ({ generation }) => generation === 2);
   assert.equal(finished['outcome'], 'committed');
 });
