@@ -1,7 +1,7 @@
 /** What grows with workers, connections and reloads; ours alone. */
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { competitors, OURS, type Running } from '../competitors.ts';
+import { AT_ONCE, competitors, OURS, type Running } from '../competitors.ts';
 import { isAlive, until } from '../ground.ts';
 import { monotonicMs } from '../measure.ts';
 import { descriptorsOf, memoryOf } from '../probe.ts';
@@ -44,16 +44,16 @@ export const growth: Section = {
     for (let round = 0; round < bench.rounds; round++) {
       for (const workers of bench.isQuick ? [1, 2, 8] : [1, 2, 8, 32]) {
         bench.say(`growth: ${workers} workers`);
-        await withRunning(bench, ours, { workers }, (running) => takeDown(results, `${workers} workers`, running));
+        await withRunning(bench, ours, { workers, flags: AT_ONCE }, (running) => takeDown(results, `${workers} workers`, running));
       }
       for (const count of bench.isQuick ? [10, 1_000] : [10, 1_000, 10_000]) {
         bench.say(`growth: ${count} connections`);
-        await withRunning(bench, ours, { workers: 1, flags: ['--drain-timeout', '5m'] }, (running) =>
+        await withRunning(bench, ours, { workers: 1, flags: [...AT_ONCE, '--drain-timeout', '5m'] }, (running) =>
           withConnections(bench, running.port, count, () => takeDown(results, `${count} connections`, running)),
         );
       }
       bench.say('growth: reloads');
-      await withRunning(bench, ours, { workers: 1, flags: ['--log-level', 'error'] }, (running) => reloadOften(bench, results, running));
+      await withRunning(bench, ours, { workers: 1, flags: [...AT_ONCE, '--log-level', 'error'] }, (running) => reloadOften(bench, results, running));
     }
   },
 };

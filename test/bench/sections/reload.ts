@@ -1,5 +1,5 @@
 /** From the order to reload until new code answers, and until old code is gone; with nobody connected. */
-import { BARE, type Competitor, OURS, type Running } from '../competitors.ts';
+import { AT_ONCE, BARE, type Competitor, OURS, type Running } from '../competitors.ts';
 import { answerOf, isAlive, until } from '../ground.ts';
 import { monotonicMs, quantile } from '../measure.ts';
 import { type Bench, type Section, takeTurns, withRunning } from '../section.ts';
@@ -23,7 +23,7 @@ export const reload: Section = {
       async (competitor) => {
         bench.say(`reload: ${competitor.name}`);
         if (competitor.name === BARE) return results.add(SCENE, BARE, { serving: await timeStart(bench, competitor) });
-        await withRunning(bench, competitor, { workers: 1 }, async (running) => {
+        await withRunning(bench, competitor, { workers: 1, flags: AT_ONCE }, async (running) => {
           const times = [await timeReload(running), await timeReload(running), await timeReload(running)];
           const middle = (of: 'serving' | 'gone') =>
             quantile(
