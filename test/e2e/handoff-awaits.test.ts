@@ -125,6 +125,7 @@ test('The master is killed while connections move: programs hear of it', async (
     () => `it is not offered: ${rig.stdout}`,
   );
   process.kill(rig.pid, 'SIGKILL');
+  await rig.finished; // all has been read, and nobody is left who could say more
   await rig.gone();
   for (const generation of [1, 2]) assert.match(rig.stdout, new RegExp(`^disconnected in ${generation}$`, 'm'));
 });
