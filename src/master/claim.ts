@@ -10,7 +10,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { GracefulError, isGracefulError, systemCode } from '../errors.ts';
 import { type OwnedFile, rememberFile, removeIfOurs } from '../owned-file.ts';
-import { makeRuntimeDir, unwritable } from './runtime-dir.ts';
+import { unwritable } from './runtime-dir.ts';
 
 const PATH_LIMIT = 103; // sun_path: 108 bytes on Linux, 104 on macOS, with the NUL
 
@@ -23,7 +23,7 @@ export interface Claim {
   readonly files: readonly OwnedFile[];
 }
 
-/** Takes a name. @throws GracefulError `already-running`, `control-folder-unwritable` */
+/** Takes a name. `folder` is there. @throws GracefulError `already-running`, `control-folder-unwritable` */
 export async function claimName(folder: string, name: string): Promise<Claim> {
   const id = `${process.pid.toString(36)}.${Date.now().toString(36)}`;
   const own = join(folder, `.${id}`);
@@ -34,7 +34,6 @@ export async function claimName(folder: string, name: string): Promise<Claim> {
       hint: 'pass a shorter --name or --runtime-dir',
     });
   }
-  makeRuntimeDir(folder);
   const server = createServer();
   try {
     mkdirSync(own, { mode: 0o700 });

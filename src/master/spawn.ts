@@ -1,6 +1,6 @@
 /**
- * A process for a worker, spawned before it is known which: it waits for its identity, and not one line of the program has run until it has that. So
- * the first one boots while its master still gets ready; and of a master that ends before, or is killed, nothing is left.
+ * A process for a worker, spawned before it is known which: it waits for its identity, and nothing of the program has run until it has that, but for what
+ * NODE_OPTIONS load. So the first one boots while its master still gets ready; and of a master that ends before, or is killed, no process is left.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
@@ -47,13 +47,13 @@ export function spawnWorker(launch: Launch, folder: string): Spawned {
   const common = { launch, tickets, ticketsError };
   try {
     const child = forkChild(launch, tickets);
-    const gate = (child.stdio as readonly unknown[])[IDENTITY_FD] as Writable | undefined;
-    gate?.on('error', () => {}); // EPIPE: it has ended
     const ended = new Promise<Ending>((resolve) => {
       child.on('error', (cause) => child.pid === undefined && resolve({ error: toReport(cause) }));
       child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     const closed = new Promise((resolve) => child.once('close', resolve));
+    const gate = (child.stdio as readonly unknown[] | undefined)?.[IDENTITY_FD] as Writable | undefined; // none if it never began
+    gate?.on('error', () => {}); // EPIPE: it has ended
     let isNamed = false;
     return {
       ...common,
@@ -62,25 +62,36 @@ export function spawnWorker(launch: Launch, folder: string): Spawned {
       closed,
       name(identity) {
         isNamed = true;
-        gate?.end(JSON.stringify({ ...identity, tickets: TICKETS_FD } satisfies WorkerIdentity), () => gate.destroy());
+        gate?.end(`${JSON.stringify({ ...identity, tickets: TICKETS_FD } satisfies WorkerIdentity)}\n`, () => gate.destroy());
       },
       async discard() {
         if (isNamed) return;
-        child.kill('SIGKILL');
+        killGroup(child);
         await ended;
+        tickets?.close();
       },
     };
   } catch (error) {
     const ended = Promise.resolve({ error: toReport(error) });
-    return { ...common, child: undefined, ended, closed: ended, name() {}, async discard() {} };
+    return { ...common, child: undefined, ended, closed: ended, name() {}, discard: async () => tickets?.close() };
   }
+}
+
+/** SIGKILL takes the children of a worker along: nobody else would. */
+export function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // ESRCH: it died before it could become the leader of its group
+  }
+  child.kill('SIGKILL');
 }
 
 function forkChild({ script, args, node, nodeArgs, cwd, env }: Launch, tickets: Tickets | undefined): ChildProcess {
   ensureDescriptors();
   return fork(script, args, {
     execPath: node,
-    execArgv: [...nodeArgs, '--require', PRELOAD],
+    execArgv: ['--require', PRELOAD, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
     cwd,
     env: { ...env, [WORKER_VARIABLE]: String(IDENTITY_FD) },
     detached: true,

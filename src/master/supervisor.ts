@@ -139,6 +139,7 @@ class Supervisor {
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
     this.#ask({ type: 'reload-requested' }, 'start');
+    setTimeout(() => this.#log.begin(), LOG_DELAY_MS);
     onSignal((signal) => this.#onSignal(signal));
     onFault((error) => {
       const { message, stack = '' } = toReport(error);
@@ -185,7 +186,6 @@ class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        setTimeout(() => this.#log.begin(), LOG_DELAY_MS);
         return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
       case 'admit':
         return this.#crew.send(effect.worker, { type: 'admit' });

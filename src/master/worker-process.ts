@@ -5,7 +5,7 @@ import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { parseFromWorker } from '../protocol/from-worker.ts';
 import type { ErrorReport, FromWorker, ToWorker, WorkerIdentity } from '../protocol/worker.ts';
-import type { Ending, Spawned } from './spawn.ts';
+import { type Ending, killGroup, type Spawned } from './spawn.ts';
 
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
@@ -71,10 +71,10 @@ function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): 
     if (message === 'ready') return sendHidden(child, { type: 'said-ready' } satisfies ToWorker); // how a program tells PM2
     listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
   });
-  child.once('disconnect', () => {
-    // a channel mostly closes because its process ends, which tells more
-    setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
-  });
+  // a channel mostly closes because its process ends, which tells more
+  const onDisconnect = () => setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
+  if (child.connected) child.once('disconnect', onDisconnect);
+  else onDisconnect();
 }
 
 function lastWordsPassed(): Promise<void> {
@@ -101,14 +101,9 @@ async function stackOf(child: ChildProcess): Promise<string | undefined> {
   return child.pid === undefined ? undefined : inspector.stackOf(child.pid, () => child.kill('SIGUSR1'));
 }
 
-/** SIGKILL takes the children of the worker along: nobody else would. */
 function signalWorker(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
   const isRunning = child.pid !== undefined && child.exitCode === null && child.signalCode === null;
   if (!isRunning) return;
-  try {
-    if (signal === 'SIGKILL') process.kill(-(child.pid as number), signal);
-  } catch {
-    // ESRCH: it died before it could become the leader of its group
-  }
-  child.kill(signal);
+  if (signal === 'SIGKILL') killGroup(child);
+  else child.kill(signal);
 }

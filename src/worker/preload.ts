@@ -3,9 +3,9 @@
  * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
  * left to do.
  */
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { toReport } from '../errors.ts';
+import { systemCode, toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
@@ -34,11 +34,12 @@ interface Parts {
   readonly adopt: ReturnType<typeof prepareAdopter>;
 }
 
+const CHUNK_BYTES = 64 * 1024;
 const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
-const identityFd = process.env[WORKER_VARIABLE];
-if (identityFd !== undefined && process.channel) supervise(readIdentity(Number(identityFd)));
+const identityFd = Number(process.env[WORKER_VARIABLE]);
+if (process.channel && isSocket(identityFd)) supervise(readIdentity(identityFd));
 else if (isThread()) refuseInThread();
 
 /** Loaded only then, and at once: this module becomes CommonJS. A thread has neither channel nor, since the main thread hides it, identity. */
@@ -46,11 +47,34 @@ function isThread(): boolean {
   return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
 }
 
+/** A process that the program's own preload forks has variable and channel, too, but its descriptor is something else. */
+function isSocket(fd: number): boolean {
+  try {
+    return fstatSync(fd).isSocket();
+  } catch {
+    return false; // EBADF; not a number
+  }
+}
+
 /** Waits for it. Where the end comes instead, the master has no use for this process, or is no more. */
 function readIdentity(fd: number): WorkerIdentity {
-  const text = readFileSync(fd, 'utf8');
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const parts: Buffer[] = [];
+  for (let count = readSome(fd, chunk); count !== 0; count = readSome(fd, chunk)) parts.push(Buffer.from(chunk.subarray(0, count)));
   closeSync(fd);
-  return text === '' ? process.exit() : (JSON.parse(text) as WorkerIdentity);
+  const text = Buffer.concat(parts).toString();
+  return text.endsWith('\n') ? (JSON.parse(text) as WorkerIdentity) : process.exit();
+}
+
+/** A signal that Node handles itself, such as SIGUSR1, ends the call with EINTR. */
+function readSome(fd: number, into: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(fd, into);
+    } catch (error) {
+      if (systemCode(error) !== 'EINTR') throw error;
+    }
+  }
 }
 
 function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {
@@ -167,6 +191,6 @@ async function isOrphaned(master: number): Promise<boolean> {
 /** Neither the program nor its children are to find what only concerns us. */
 function hideTraces(): void {
   delete process.env[WORKER_VARIABLE];
-  const at = process.execArgv.lastIndexOf('--require');
+  const at = process.execArgv.indexOf('--require'); // ours is the first
   if (at >= 0) process.execArgv.splice(at, 2);
 }

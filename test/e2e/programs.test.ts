@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { WebSocket } from 'ws';
-import { ask, poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, fixture, poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { dial, dialTls, makeCertificate } from '../helpers/wire.ts';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -17,6 +17,17 @@ const runsTypeScript = major > 23 || (major === 23 && minor >= 6) || (major === 
 test('A CommonJS program', () => survivesReload('http-echo.cjs', async (rig) => (JSON.parse((await ask(rig.url())).text) as { pid: number }).pid));
 
 test('An ES module', () => survivesReload('answers-pid.mjs', askPid));
+
+test('A module loaded before the program that forks a child, which takes itself for no worker', async () => {
+  await using rig = await startMaster({ script: 'answers-pid.mjs', flags: ['--node-arg=--require', `--node-arg=${fixture('forks-in-preload.cjs')}`] });
+  const child = await rig.waitFor(() => /^child (\d+)$/m.exec(rig.stdout)?.[1], 'the child');
+  assert.notEqual(Number(child), (await rig.pids())[0]);
+  await poll(
+    () => !rig.processes().includes(Number(child)),
+    () => 'the child does not end',
+  );
+  await reload(rig, askPid);
+});
 
 test('Express', () => survivesReload('express-pid.cjs', askPid));
 
