@@ -165,7 +165,7 @@ export const BAGGAGE_LIMIT: number = 128 * 1024;
  */
 export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 
-/** What stands there, as JSON. */
+/** What stands there: JSON and a line break. */
 export interface WorkerIdentity {
   /** The master's pid: when it is no longer this process's parent, the master is gone. */
   readonly master: number;

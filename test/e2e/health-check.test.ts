@@ -34,7 +34,7 @@ class Worker implements AsyncDisposable {
       env: { ...process.env, [WORKER_VARIABLE]: '5' },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'ignore', 'pipe'],
     });
-    ((this.child.stdio as readonly unknown[])[5] as Writable).end(JSON.stringify(identity));
+    ((this.child.stdio as readonly unknown[])[5] as Writable).end(`${JSON.stringify(identity)}\n`);
     onHidden(this.child, (message) => {
       this.#heard.push(message as FromWorker);
       for (const look of [...this.#lookers]) look();
