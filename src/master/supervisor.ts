@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect, Report } from '../core/effect.ts';
 import { GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
+import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
 import { Audience } from './audience.ts';
@@ -139,7 +140,10 @@ class Supervisor {
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
     this.#ask({ type: 'reload-requested' }, 'start');
-    setTimeout(() => this.#log.begin(), LOG_DELAY_MS);
+    setTimeout(() => {
+      keepYoungSpaceSmall();
+      this.#log.begin();
+    }, LOG_DELAY_MS);
     onSignal((signal) => this.#onSignal(signal));
     onFault((error) => {
       const { message, stack = '' } = toReport(error);

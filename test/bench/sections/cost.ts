@@ -7,6 +7,7 @@ import { pause } from '../ground.ts';
 import { monotonicMs } from '../measure.ts';
 import { activityOf, memoryOf } from '../probe.ts';
 import { type Bench, type Section, takeTurns, withRunning } from '../section.ts';
+import { timeReload } from './reload.ts';
 
 const MASTER = 'who supervises';
 const WORKER = 'a worker';
@@ -89,7 +90,7 @@ async function weighWorker(bench: Bench, name: string) {
   return { 'worker rss': rss, 'worker pss': pss, 'worker start': await timeWorker(bench, name) };
 }
 
-/** From the spawn of the process that serves to its listening; milliseconds. */
+/** From the spawn of the process that serves to its listening, at a reload where there are any: the first one shares the machine with its master's own start. Milliseconds. */
 async function timeWorker({ ground, tools }: Bench, name: string): Promise<number> {
   const marks = join(ground.folder(), 'marks');
   const competitor = competitors.find((one) => one.name === name);
@@ -97,11 +98,12 @@ async function timeWorker({ ground, tools }: Bench, name: string): Promise<numbe
   const port = await ground.port();
   const from = monotonicMs();
   const running = await start(competitor, { ground, tools, port, workers: 1, marks });
+  if (competitor.canReload) await timeReload(running);
   await running.stop();
   const all = readFileSync(marks, 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as { what: string; at: number; pid: number });
-  const spawned = name === BARE ? from : (all.find(({ what }) => what === 'spawns')?.at ?? Number.NaN);
+  const spawned = name === BARE ? from : (all.findLast(({ what }) => what === 'spawns')?.at ?? Number.NaN);
   return (all.findLast(({ what }) => what === 'listening')?.at ?? Number.NaN) - spawned;
 }
