@@ -1,16 +1,18 @@
 /** From the order to reload until new code answers, and until old code is gone; with nobody connected. */
 import { AT_ONCE, BARE, type Competitor, OURS, type Running } from '../competitors.ts';
-import { answerOf, isAlive, until } from '../ground.ts';
+import { answerOf, isAlive, pause, until } from '../ground.ts';
 import { monotonicMs, quantile } from '../measure.ts';
 import { type Bench, type Section, takeTurns, withRunning } from '../section.ts';
 
 const SCENE = '1 worker';
+/** The start is over then, what is loaded a moment later included. */
+const SETTLE_MS = 1_000;
 
 export const reload: Section = {
   name: 'reload',
   title: 'Reload time',
   about:
-    'From the order (a signal; for PM2 its command) to the first answer of a new worker, and until no old one is left; one worker, a fresh request at a time; the middle one of three reloads. For bare Node: from its command to its first answer.',
+    'From the order (a signal; for PM2 its command) to the first answer of a new worker, and until no old one is left; one worker, a fresh request at a time; the middle one of three reloads, a second after the start. For bare Node: from its command to its first answer.',
   metrics: {
     serving: { unit: 'ms', digits: 0, isCompared: true, isDrawn: true },
     gone: { unit: 'ms', digits: 0, isDrawn: true },
@@ -24,6 +26,7 @@ export const reload: Section = {
         bench.say(`reload: ${competitor.name}`);
         if (competitor.name === BARE) return results.add(SCENE, BARE, { serving: await timeStart(bench, competitor) });
         await withRunning(bench, competitor, { workers: 1, flags: AT_ONCE }, async (running) => {
+          await pause(SETTLE_MS);
           const times = [await timeReload(running), await timeReload(running), await timeReload(running)];
           const middle = (of: 'serving' | 'gone') =>
             quantile(
