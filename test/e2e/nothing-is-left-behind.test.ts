@@ -65,11 +65,8 @@ test('Nothing is left behind: kill -9 of the master while its first worker is st
 });
 
 test('Nothing is left behind: kill -9 of the master while the process of its first worker waits to be one; no line of the program has run', async () => {
-  using folder = temporaryFolder();
-  const script = join(folder.path, 'program.cjs');
-  writeFileSync(script, "console.log('runs'); setInterval(() => {}, 1_000);");
   for (let caught = 0; caught < 3; caught++) {
-    await using rig = (await catchWaiting(script)).rig;
+    await using rig = (await catchWaiting()).rig;
     rig.signal('SIGKILL');
     const { stdout, stderr } = await rig.finished;
     await rig.gone();
@@ -78,7 +75,7 @@ test('Nothing is left behind: kill -9 of the master while the process of its fir
 });
 
 test('A signal that meets the process of the first worker while it waits to be one does not disturb it', async () => {
-  const { rig: caught, child } = await catchWaiting('http-echo.cjs');
+  const { rig: caught, child } = await catchWaiting();
   await using rig = caught;
   process.kill(child, 'SIGUSR1'); // Node begins to listen for a debugger
   await poll(
@@ -180,9 +177,9 @@ function reload(rig: Rig): Promise<boolean> {
 }
 
 /** A master that is stopped before it has its name; the process of its first worker waits to be told that it is one. */
-async function catchWaiting(script: string): Promise<{ readonly rig: Rig; readonly child: number }> {
+async function catchWaiting(): Promise<{ readonly rig: Rig; readonly child: number }> {
   for (let tries = 0; tries < 50; tries++) {
-    const rig = await startMaster({ script, flags: ['--node-arg=--inspect-port=0'], waitReady: false });
+    const rig = await startMaster({ script: 'tells-first.cjs', flags: ['--node-arg=--inspect-port=0'], waitReady: false });
     const child = await firstChildOf(rig.pid);
     rig.signal('SIGSTOP');
     await poll(
