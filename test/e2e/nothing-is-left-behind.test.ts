@@ -185,7 +185,10 @@ async function catchWaiting(): Promise<{ readonly rig: Rig; readonly child: numb
     await poll(
       () => rig.stdout !== '' || isReadingIdentity(child),
       () => 'the process neither waits nor runs the program',
-    );
+    ).catch(async (error) => {
+      await rig.kill();
+      throw error;
+    });
     if (rig.stdout === '' && readdirSync(rig.runtimeDir).length === 0) return { rig, child };
     rig.signal('SIGKILL');
     await rig.gone();
