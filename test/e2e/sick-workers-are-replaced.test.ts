@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { asleep } from '../helpers/chaos.ts';
 import { Crowd } from '../helpers/crowd.ts';
@@ -106,7 +107,10 @@ test('A limit that every new worker exceeds has them replaced ever more rarely, 
   const flags = ['--max-memory', '1M', '--heartbeat-timeout', '1s', '--restart-limit', '2', '--backoff-min', '10ms', '--backoff-max', '24h'];
   await using rig = await startMaster({ script: 'http-echo.cjs', flags });
   await rig.until('crash-loop');
-  assert.ok(residentMemory((await rig.pids())[0] as number) > 1024 ** 2);
+  await poll(
+    async () => existsSync(`/proc/${(await rig.pids())[0]}`) && residentMemory((await rig.pids())[0] as number) > 1024 ** 2,
+    () => 'no worker serves that is too big',
+  );
   const [first, second] = rig.all('restart-scheduled').map(({ delayMs }) => delayMs as number);
   assert.ok((second as number) > (first as number));
   assert.equal((await rig.status()).isCrashLooping, true);
