@@ -25,7 +25,7 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
     const { supervise } = await import('../master/supervisor.ts');
     return await supervise({ config, runtimeDir, version, origin: { env, node }, spawned, loadConfig: () => loadConfig(sources) });
   } finally {
-    await spawned.discard();
+    await spawned.discard(); // unless it has become the first worker
   }
 }
 

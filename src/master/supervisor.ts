@@ -1,16 +1,17 @@
 /** The master: brings custody, crew, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
-import type { DrainTimes, Effect, Report } from '../core/effect.ts';
+import type { DrainTimes, Effect } from '../core/effect.ts';
 import { GracefulError, toReport } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
 import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
 import { Audience } from './audience.ts';
+import { Chronicle } from './chronicle.ts';
 import { type Claim, claimName, releaseClaim } from './claim.ts';
 import { serveControl } from './control.ts';
 import { Crew } from './crew.ts';
-import { openCustody, tellUnused } from './custody.ts';
+import { openCustody } from './custody.ts';
 import { exitCodeFor } from './exit-code.ts';
 import type { Listeners } from './listeners.ts';
 import { type Log, openLog } from './log.ts';
@@ -27,10 +28,9 @@ import { takeStatus } from './status.ts';
 import { successorsOf } from './succession.ts';
 import { Vitals } from './vitals.ts';
 import type { Wish } from './wish.ts';
-import { describeReport } from './wording.ts';
 
-/** What winston takes to load, the first worker can use. */
-const LOG_DELAY_MS = 150;
+/** Until then the first worker has the machine to itself. */
+const SETTLE_MS = 150;
 
 /** What the command line hands over. */
 export interface SupervisorOptions {
@@ -75,6 +75,7 @@ class Supervisor {
   readonly #vitals: Vitals;
   readonly #notifier: Notifier;
   readonly #audience = new Audience();
+  readonly #chronicle: Chronicle;
   readonly #startedAt: number;
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
@@ -111,21 +112,35 @@ class Supervisor {
       () => this.#afterTurn(),
     );
     this.#startedAt = this.#loop.now();
-    this.#crew = new Crew({
+    this.#crew = this.#makeCrew();
+    this.#chronicle = new Chronicle({
+      config: options.config,
+      log,
+      audience: this.#audience,
+      crew: this.#crew,
+      releases: this.#releases,
       listeners,
-      router: this.#router,
-      folder: options.runtimeDir,
-      spawned: options.spawned,
-      dispatch: (happening) => this.#loop.dispatch(happening),
-      isStarting: (worker) => this.#workersIn('starting').includes(worker),
-      files: () => this.#files(),
-      onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
-      note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
+      onServing: () => this.#writePidFile(),
     });
     this.#notifier = openNotifier(options.origin.env, {
       pidOf: (worker) => this.#crew.pidOf(worker),
       turn: () => this.#loop.dispatch({ type: 'tick' }),
       complain: (text) => this.#log.write('notify-failed', { level: 'warn', text }),
+    });
+  }
+
+  #makeCrew(): Crew {
+    const { runtimeDir, spawned } = this.#options;
+    return new Crew({
+      listeners: this.#listeners,
+      router: this.#router,
+      folder: runtimeDir,
+      spawned,
+      dispatch: (happening) => this.#loop.dispatch(happening),
+      isStarting: (worker) => this.#workersIn('starting').includes(worker),
+      files: () => this.#files(),
+      onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
+      note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
     });
   }
 
@@ -140,10 +155,7 @@ class Supervisor {
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
     this.#ask({ type: 'reload-requested' }, 'start');
-    setTimeout(() => {
-      keepYoungSpaceSmall();
-      this.#log.begin();
-    }, LOG_DELAY_MS);
+    setTimeout(() => this.#settle(), SETTLE_MS);
     onSignal((signal) => this.#onSignal(signal));
     onFault((error) => {
       const { message, stack = '' } = toReport(error);
@@ -153,6 +165,12 @@ class Supervisor {
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
     await this.#notifier.close();
     return exitCode;
+  }
+
+  /** What a master needs for a long life, but not to begin it. */
+  #settle(): void {
+    keepYoungSpaceSmall();
+    this.#log.begin();
   }
 
   #onSignal(signal: string): void {
@@ -202,7 +220,7 @@ class Supervisor {
       case 'close-listeners':
         return this.#listeners.close();
       case 'report':
-        return this.#report(effect.report);
+        return this.#chronicle.tell(effect.report);
       case 'exit':
         return this.#finish(exitCodeFor(effect));
     }
@@ -234,36 +252,6 @@ class Supervisor {
     this.#releases.keep([...generations, this.#loop.fleet.previous]);
     const closed = this.#listeners.prune(generations);
     if (closed.length > 0) this.#log.write('listeners-closed', { level: 'info', text: `no longer used, closed: ${closed.join(', ')}` }, { listeners: closed });
-  }
-
-  #report(report: Report): void {
-    const line = describeReport(report, (worker) => this.#crew.pidOf(worker));
-    const { type, ...fields } = report;
-    const pid = 'worker' in report && report.worker !== null ? { pid: this.#crew.pidOf(report.worker) } : {};
-    this.#log.write(type, line, { ...fields, ...pid });
-    this.#audience.hear(report, line);
-    if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#tellStack(report.worker, report.generation);
-    if (type !== 'reload-finished' || report.previous !== 0) return;
-    if (report.outcome === 'committed') this.#announce();
-    else if (this.#options.config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
-  }
-
-  #tellStack(worker: number, generation: number): void {
-    if (this.#releases.configOf(generation)?.blockedStack !== true) return;
-    void this.#crew.stackOf(worker).then((stack) => {
-      const text = `worker ${worker} ${stack === undefined ? 'where it hangs can not be told' : 'hangs here:'}`;
-      this.#log.write('worker-stack', { level: 'warn', text, ...(stack && { details: stack }) }, { worker, stack });
-    });
-  }
-
-  /** The first generation serves: what a person who started it wants to know. */
-  #announce(): void {
-    const listening = this.#listeners.describe(this.#loop.fleet.generation).map(({ address }) => address);
-    const where = listening.length === 0 ? 'without a listener' : `listening on ${listening.join(', ')}`;
-    const { name } = this.#options.config;
-    tellUnused(this.#listeners, this.#log);
-    this.#writePidFile();
-    this.#log.write('master-ready', { level: 'info', text: `master "${name}", pid ${process.pid}, ${where}` }, { name, pid: process.pid, listening });
   }
 
   #writePidFile(): void {

@@ -103,6 +103,7 @@ function pausedStack(port: number, path: string): Promise<string | undefined> {
     asked.on('upgrade', (_response, socket: Socket) => {
       socket.on('error', () => end());
       socket.on('close', () => end());
+      socket.setTimeout(PATIENCE_MS, () => socket.destroy());
       const urls = new Map<string, string>();
       onMessage(socket, ({ method, params }) => {
         if (method === 'Debugger.scriptParsed') urls.set((params as Script).scriptId, (params as Script).url);

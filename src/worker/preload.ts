@@ -3,16 +3,15 @@
  * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
  * left to do.
  */
-import { closeSync, fstatSync, readSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { systemCode, toReport } from '../errors.ts';
+import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { presentAsClusterWorker } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
-import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { type Capture, capture, refuseInThread } from './capture.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
@@ -20,6 +19,7 @@ import { takeTerm } from './ending.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
 import { makeRegistry } from './handoff/registry.ts';
+import { takeIdentity } from './identity.ts';
 import { prepareReadiness, type Readiness } from './readiness.ts';
 import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
@@ -34,12 +34,11 @@ interface Parts {
   readonly adopt: ReturnType<typeof prepareAdopter>;
 }
 
-const CHUNK_BYTES = 64 * 1024;
 const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
-const identityFd = Number(process.env[WORKER_VARIABLE]);
-if (process.channel && isSocket(identityFd)) supervise(readIdentity(identityFd));
+const identity = takeIdentity();
+if (identity) supervise(identity);
 else if (isThread()) refuseInThread();
 
 /** Loaded only then, and at once: this module becomes CommonJS. A thread has neither channel nor, since the main thread hides it, identity. */
@@ -47,38 +46,7 @@ function isThread(): boolean {
   return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
 }
 
-/** A process that the program's own preload forks has variable and channel, too, but its descriptor is something else. */
-function isSocket(fd: number): boolean {
-  try {
-    return fstatSync(fd).isSocket();
-  } catch {
-    return false; // EBADF; not a number
-  }
-}
-
-/** Waits for it. Where the end comes instead, the master has no use for this process, or is no more. */
-function readIdentity(fd: number): WorkerIdentity {
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  const parts: Buffer[] = [];
-  for (let count = readSome(fd, chunk); count !== 0; count = readSome(fd, chunk)) parts.push(Buffer.from(chunk.subarray(0, count)));
-  closeSync(fd);
-  const text = Buffer.concat(parts).toString();
-  return text.endsWith('\n') ? (JSON.parse(text) as WorkerIdentity) : process.exit();
-}
-
-/** A signal that Node handles itself, such as SIGUSR1, ends the call with EINTR. */
-function readSome(fd: number, into: Buffer): number {
-  for (;;) {
-    try {
-      return readSync(fd, into);
-    } catch (error) {
-      if (systemCode(error) !== 'EINTR') throw error;
-    }
-  }
-}
-
 function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {
-  hideTraces();
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
@@ -186,11 +154,4 @@ async function isOrphaned(master: number): Promise<boolean> {
     await new Promise((resolve) => setTimeout(resolve, ORPHAN_PAUSE_MS));
   }
   return process.ppid !== master;
-}
-
-/** Neither the program nor its children are to find what only concerns us. */
-function hideTraces(): void {
-  delete process.env[WORKER_VARIABLE];
-  const at = process.execArgv.indexOf('--require'); // ours is the first
-  if (at >= 0) process.execArgv.splice(at, 2);
 }

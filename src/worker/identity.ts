@@ -1,0 +1,53 @@
+/** Who this process is: read from a descriptor, before anything else. */
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { systemCode } from '../errors.ts';
+import { WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+
+const CHUNK_BYTES = 64 * 1024;
+
+/**
+ * Waits until the master tells it. Where the end comes instead, the master has no use for this process, or is no more, and it ends.
+ * @returns undefined: it is no worker
+ */
+export function takeIdentity(): WorkerIdentity | undefined {
+  const fd = Number(process.env[WORKER_VARIABLE]);
+  if (!process.channel || !isSocket(fd)) return undefined;
+  const text = readAll(fd);
+  closeSync(fd);
+  hideTraces();
+  return text.endsWith('\n') ? (JSON.parse(text) as WorkerIdentity) : process.exit();
+}
+
+/** A process that is forked by what NODE_OPTIONS load has variable and channel, too, but its descriptor is something else. */
+function isSocket(fd: number): boolean {
+  try {
+    return fstatSync(fd).isSocket();
+  } catch {
+    return false; // EBADF; not a number
+  }
+}
+
+function readAll(fd: number): string {
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const parts: Buffer[] = [];
+  for (let count = readSome(fd, chunk); count !== 0; count = readSome(fd, chunk)) parts.push(Buffer.from(chunk.subarray(0, count)));
+  return Buffer.concat(parts).toString();
+}
+
+/** A signal that Node handles itself, such as SIGUSR1, ends the call with EINTR. */
+function readSome(fd: number, into: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(fd, into);
+    } catch (error) {
+      if (systemCode(error) !== 'EINTR') throw error;
+    }
+  }
+}
+
+/** Neither the program nor its children are to find what only concerns us. */
+function hideTraces(): void {
+  delete process.env[WORKER_VARIABLE];
+  const at = process.execArgv.indexOf('--require'); // ours is the first
+  if (at >= 0) process.execArgv.splice(at, 2);
+}
