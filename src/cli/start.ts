@@ -22,7 +22,7 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   makeRuntimeDir(runtimeDir);
   const spawned = spawnWorker(launch, runtimeDir); // it boots while what follows is loaded
   try {
-    const { supervise } = await import('../master/supervisor.ts');
+    const { supervise } = await import('../master/supervise.ts');
     return await supervise({ config, runtimeDir, version, origin: { env, node }, spawned, loadConfig: () => loadConfig(sources) });
   } finally {
     await spawned.discard(); // unless it has become the first worker

@@ -1,20 +1,18 @@
 /** The master: brings custody, crew, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect } from '../core/effect.ts';
-import { GracefulError, toReport } from '../errors.ts';
-import { canBind } from '../node/handle.ts';
+import { toReport } from '../errors.ts';
 import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
 import { Audience } from './audience.ts';
 import { Chronicle } from './chronicle.ts';
-import { type Claim, claimName, releaseClaim } from './claim.ts';
+import type { Claim } from './claim.ts';
 import { serveControl } from './control.ts';
 import { Crew } from './crew.ts';
-import { openCustody } from './custody.ts';
 import { exitCodeFor } from './exit-code.ts';
 import type { Listeners } from './listeners.ts';
-import { type Log, openLog } from './log.ts';
+import type { Log } from './log.ts';
 import { type Loop, startLoop } from './loop.ts';
 import { type Notifier, openNotifier } from './notify.ts';
 import { writePidFile } from './pid-file.ts';
@@ -44,26 +42,8 @@ export interface SupervisorOptions {
   loadConfig(): Promise<Config>;
 }
 
-/** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
-export async function supervise(options: SupervisorOptions): Promise<number> {
-  if (!canBind)
-    throw new GracefulError('node-unusable', `Node ${process.version} lacks what graceful-super needs to hold a socket`, {
-      hint: 'use a Node version of the README',
-    });
-  const log = openLog(options.config);
-  const claim = await claimName(options.runtimeDir, options.config.name);
-  const listeners = openCustody(options.origin.env, log);
-  try {
-    process.chdir('/'); // an old release that is pruned must not take the master's working directory away
-    return await new Supervisor(options, log, claim, listeners).run();
-  } finally {
-    listeners.close();
-    releaseClaim(claim);
-    await log.close();
-  }
-}
-
-class Supervisor {
+/** A master; whoever makes it closes what it is given. */
+export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #log: Log;
   readonly #claim: Claim;
