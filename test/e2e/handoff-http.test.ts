@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
 import { poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import type { Wire } from '../helpers/wire.ts';
@@ -180,7 +180,7 @@ async function misbehave(wire: Wire, index: number): Promise<void> {
       return assert.match(await answer(wire), / hello$/);
     case 1:
       wire.write(request.slice(0, 20));
-      await setImmediate();
+      await turn();
       wire.write(request.slice(20));
       return assert.match(await answer(wire), / hello$/);
     case 2:
@@ -201,7 +201,7 @@ async function misbehave(wire: Wire, index: number): Promise<void> {
 async function splitRequest(wire: Wire, position: number): Promise<{ pid: number; body: string }> {
   wire.text = '';
   wire.write(request.slice(0, position));
-  for (let turn = 0; turn < 2 ** (position % 8); turn++) await setImmediate(); // each its own rhythm, so that every moment is met
+  for (let count = 0; count < 2 ** (position % 8); count++) await turn(); // each its own rhythm, so that every moment is met
   wire.write(request.slice(position));
   return JSON.parse(await answer(wire)) as { pid: number; body: string };
 }

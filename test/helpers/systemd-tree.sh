@@ -12,7 +12,7 @@ mkdir -p "$(dirname "$folder")"
 exec 9> "$folder.lock" # test files run side by side
 flock 9
 [ ! -d "$folder" ] || exit 0
-unfinished=$(mktemp -d "$folder.XXXXXX")
+unfinished=$(mktemp -d -p "$(dirname "$folder")")
 trap 'rm -rf "$unfinished" "$folder.lock"' EXIT
 if ! timeout -k 5 300 mmdebstrap -q --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
   --include=systemd,mount,util-linux,coreutils,dash,bash,libstdc++6,libatomic1,libseccomp2 \

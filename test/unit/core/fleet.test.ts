@@ -46,18 +46,18 @@ function connectionsOf(story: Story): Fleet['accounts'][number] | undefined {
 
 /** Which workers were told to drain. */
 function drained(story: Story): number[] {
-  return story.only('drain').map(({ worker }) => worker);
+  return story.effectsOf('drain').map(({ worker }) => worker);
 }
 
 function spawned(story: Story): number[] {
-  return story.only('spawn').map(({ worker }) => worker);
+  return story.effectsOf('spawn').map(({ worker }) => worker);
 }
 
 describe('the first start', () => {
   test('resolves the release before anything is started', () => {
     const story = fresh();
     story.reload();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 1, from: null }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 1, from: null }]);
     assert.deepEqual(spawned(story), []);
   });
 
@@ -67,10 +67,10 @@ describe('the first start', () => {
     story.resolve();
     assert.deepEqual(spawned(story), [1, 2]);
     story.ready(1);
-    assert.deepEqual(story.only('admit'), []);
+    assert.deepEqual(story.effectsOf('admit'), []);
     story.ready(2);
     assert.deepEqual(
-      story.only('admit').map(({ worker }) => worker),
+      story.effectsOf('admit').map(({ worker }) => worker),
       [1, 2],
     );
     story.accept(1);
@@ -94,7 +94,7 @@ describe('a first start that fails ends the master', () => {
     const story = fresh();
     story.reload();
     story.reject();
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: { reason: 'release-rejected', error: boom }, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: { reason: 'release-rejected', error: boom }, forced: false, completed: null }]);
     assert.equal(story.told('reload-finished')[0]?.outcome, 'rolled-back');
   });
 
@@ -103,7 +103,7 @@ describe('a first start that fails ends the master', () => {
     story.reload();
     story.resolve();
     story.exit(1);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
     assert.equal(story.fleet.phase, 'ended');
   });
 
@@ -112,10 +112,10 @@ describe('a first start that fails ends the master', () => {
     story.reload();
     story.resolve();
     story.exit(1);
-    assert.deepEqual(story.only('exit'), []);
+    assert.deepEqual(story.effectsOf('exit'), []);
     assert.deepEqual(drained(story), [2]);
     story.exit(2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: codeOneFailure, forced: false, completed: null }]);
   });
 
   test('by the ready timeout, after the worker is gone', () => {
@@ -123,9 +123,9 @@ describe('a first start that fails ends the master', () => {
     story.reload();
     story.resolve();
     story.tick(1000);
-    assert.deepEqual(story.only('signal'), [{ type: 'signal', worker: 1, signal: 'SIGTERM' }]);
+    assert.deepEqual(story.effectsOf('signal'), [{ type: 'signal', worker: 1, signal: 'SIGTERM' }]);
     story.exit(1);
-    assert.equal(story.only('exit')[0]?.failure?.reason, 'ready-timeout');
+    assert.equal(story.effectsOf('exit')[0]?.failure?.reason, 'ready-timeout');
   });
 
   test('and requests that came meanwhile are told why', () => {
@@ -194,11 +194,11 @@ describe('a reload that commits', () => {
     story.resolve();
     for (const worker of [4, 5, 6]) {
       assert.deepEqual(spawned(story), [worker]);
-      assert.deepEqual(story.only('admit'), []);
+      assert.deepEqual(story.effectsOf('admit'), []);
       story.ready(worker);
     }
     assert.deepEqual(
-      story.only('admit').map(({ worker }) => worker),
+      story.effectsOf('admit').map(({ worker }) => worker),
       [4, 5, 6],
     );
     story.accept(4, 5, 6);
@@ -212,7 +212,7 @@ describe('a reload that commits', () => {
     assert.deepEqual(spawned(story), [2, 3]);
     assert.equal(nextDeadline(story.fleet), 7000);
     story.serveAll();
-    assert.equal(story.only('drain')[0]?.times.drainTimeoutMs, 9000);
+    assert.equal(story.effectsOf('drain')[0]?.times.drainTimeoutMs, 9000);
     assert.equal(story.fleet.policy.workers, 2);
   });
 
@@ -275,7 +275,7 @@ describe('a reload that is rolled back leaves the old worker alone', () => {
     const story = reloading();
     story.tick(1000);
     assertRolledBack(story, 'ready-timeout', 2);
-    assert.deepEqual(story.only('signal'), [{ type: 'signal', worker: 2, signal: 'SIGTERM' }]);
+    assert.deepEqual(story.effectsOf('signal'), [{ type: 'signal', worker: 2, signal: 'SIGTERM' }]);
   });
 
   test('by a worker that can not accept', () => {
@@ -303,7 +303,7 @@ describe('a reload that is rolled back leaves the old worker alone', () => {
     const story = reloading();
     story.exit(2);
     story.reload();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
   });
 });
 
@@ -341,7 +341,7 @@ describe('probation', () => {
   test('a crash of the old worker in it is mended beside it', () => {
     const story = proving();
     story.exit(1);
-    assert.deepEqual(story.only('spawn'), [{ type: 'spawn', worker: 3, generation: 1 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 3, generation: 1 }]);
     story.tick(500);
     assert.equal(story.fleet.generation, 2);
     assert.deepEqual(drained(story), [3]);
@@ -352,17 +352,17 @@ describe('requests during a reload', () => {
   test('however many, make exactly one more reload', () => {
     const story = reloading();
     const waiting = Array.from({ length: 5 }, () => story.reload());
-    assert.deepEqual(story.only('resolve'), []);
+    assert.deepEqual(story.effectsOf('resolve'), []);
     story.serveAll();
     story.retire(1);
     assert.deepEqual(story.told('reload-finished')[0]?.requests, [2]);
     assert.deepEqual(story.told('reload-started')[0]?.requests, waiting);
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 3, from: null }]);
     story.resolve();
     story.serveAll();
     story.retire(2);
     assert.deepEqual(story.told('reload-finished')[0]?.requests, waiting);
-    assert.deepEqual(story.only('resolve'), []);
+    assert.deepEqual(story.effectsOf('resolve'), []);
   });
 
   test('are served after one that was rolled back, too', () => {
@@ -377,7 +377,7 @@ describe('a crashed worker is replaced', () => {
   test('at once the first time', () => {
     const story = running();
     story.exit(1);
-    assert.deepEqual(story.only('spawn'), [{ type: 'spawn', worker: 2, generation: 1 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 2, generation: 1 }]);
     assert.equal(story.fleet.restarts, 1);
   });
 
@@ -385,7 +385,7 @@ describe('a crashed worker is replaced', () => {
     const story = running({ workers: 2 });
     story.exit(1);
     story.ready(3);
-    assert.deepEqual(story.only('admit'), [{ type: 'admit', worker: 3 }]);
+    assert.deepEqual(story.effectsOf('admit'), [{ type: 'admit', worker: 3 }]);
   });
 
   test('after a delay from the second time on', () => {
@@ -451,7 +451,7 @@ describe('a crash loop', () => {
     const story = looping();
     story.reload();
     story.resolve();
-    assert.deepEqual(story.only('spawn'), [{ type: 'spawn', worker: 4, generation: 2 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 4, generation: 2 }]);
   });
 
   test('a reload that commits ends it', () => {
@@ -485,7 +485,7 @@ describe('a worker that leaves its place without crashing', () => {
     story.exit(1, 2);
     story.now = 100;
     story.ready(4);
-    assert.deepEqual(story.only('admit'), [{ type: 'admit', worker: 4 }]);
+    assert.deepEqual(story.effectsOf('admit'), [{ type: 'admit', worker: 4 }]);
   });
 });
 
@@ -496,10 +496,10 @@ describe('stop', () => {
     story.resolve();
     story.exit(1);
     story.stop();
-    assert.deepEqual(story.only('signal'), []);
+    assert.deepEqual(story.effectsOf('signal'), []);
     story.exit(2);
     assert.deepEqual(
-      story.only('exit').map((effect) => effect.type === 'exit' && effect.forced),
+      story.effectsOf('exit').map((effect) => effect.type === 'exit' && effect.forced),
       [false],
     );
   });
@@ -509,15 +509,15 @@ describe('stop', () => {
     story.stop();
     assert.deepEqual(drained(story), [1, 2]);
     story.exit(1);
-    assert.deepEqual(story.only('exit'), []);
+    assert.deepEqual(story.effectsOf('exit'), []);
     story.exit(2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
   });
 
   test('before anything was started ends at once', () => {
     const story = fresh();
     story.stop();
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: null, forced: false, completed: null }]);
   });
 
   const phases: readonly (readonly [string, (story: Story) => void])[] = [
@@ -580,7 +580,7 @@ describe('stop', () => {
     const late = story.reload();
     const [outcome] = story.told('reload-finished');
     assert.deepEqual(outcome?.outcome === 'rolled-back' && [outcome.requests, outcome.failure], [[late], stopping]);
-    assert.deepEqual(story.only('resolve'), []);
+    assert.deepEqual(story.effectsOf('resolve'), []);
   });
 
   test('nothing is replaced any more', () => {
@@ -617,12 +617,12 @@ describe('stop', () => {
     const story = running({ workers: 2 });
     story.stop();
     story.stop();
-    assert.deepEqual(story.only('signal'), [
+    assert.deepEqual(story.effectsOf('signal'), [
       { type: 'signal', worker: 1, signal: 'SIGKILL' },
       { type: 'signal', worker: 2, signal: 'SIGKILL' },
     ]);
     story.exit(1, 2);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: true, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: null, forced: true, completed: null }]);
   });
 
   test('nothing follows the end', () => {
@@ -654,10 +654,10 @@ describe('draining generations', () => {
     story.reload();
     story.resolve();
     story.ready(4);
-    assert.deepEqual(story.only('signal'), []);
+    assert.deepEqual(story.effectsOf('signal'), []);
     story.accept(4);
     assert.deepEqual(story.told('generation-cut'), [{ type: 'generation-cut', generation: 1, maxDraining: 2 }]);
-    assert.deepEqual(story.only('signal'), [{ type: 'signal', worker: 1, signal: 'SIGTERM' }]);
+    assert.deepEqual(story.effectsOf('signal'), [{ type: 'signal', worker: 1, signal: 'SIGTERM' }]);
   });
 
   test('as many as the cap allows are left alone', () => {
@@ -886,9 +886,9 @@ describe('listeners that nobody uses are closed', () => {
     story.resolve();
     story.serveAll();
     story.exit(1);
-    assert.deepEqual(story.only('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('prune-listeners'), []);
     story.exit(2);
-    assert.deepEqual(story.only('prune-listeners'), [{ type: 'prune-listeners', generations: [2] }]);
+    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [2] }]);
   });
 
   test('when the last worker of a generation that was rolled back is gone', () => {
@@ -896,22 +896,22 @@ describe('listeners that nobody uses are closed', () => {
     story.reload();
     story.resolve(policyWith({ workers: 2 }));
     story.exit(2);
-    assert.deepEqual(story.only('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('prune-listeners'), []);
     story.exit(3);
-    assert.deepEqual(story.only('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
+    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
   });
 
   test('at once for a release that was rejected', () => {
     const story = running();
     story.reload();
     story.reject();
-    assert.deepEqual(story.only('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
+    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
   });
 
   test('but not while all of its workers have crashed', () => {
     const story = running();
     story.exit(1, 2);
     assert.deepEqual(story.fleet.workers, []);
-    assert.deepEqual(story.only('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('prune-listeners'), []);
   });
 });

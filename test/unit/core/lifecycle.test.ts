@@ -44,11 +44,11 @@ function finish(story: Story, worker: number, exit: Exit = codeZero): void {
 }
 
 function drained(story: Story): number[] {
-  return story.only('drain').map(({ worker }) => worker);
+  return story.effectsOf('drain').map(({ worker }) => worker);
 }
 
 function spawned(story: Story): number[] {
-  return story.only('spawn').map(({ worker }) => worker);
+  return story.effectsOf('spawn').map(({ worker }) => worker);
 }
 
 function refusals(story: Story): string[] {
@@ -131,12 +131,12 @@ describe('a rollback', () => {
   test('brings back the generation before, and once more the one before that', () => {
     const story = reloaded(running());
     story.rollBack();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: 1 }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 3, from: 1 }]);
     story.resolve();
     story.serveAll();
     story.exit(2);
     story.rollBack();
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 4, from: 2 }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 4, from: 2 }]);
   });
 
   test('is refused where there is nothing to go back to', () => {
@@ -167,12 +167,12 @@ describe('a rollback', () => {
     const last = story.reload();
     story.exit(1);
     assert.deepEqual(story.told('reload-started')[0]?.requests, [first, again]);
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 3, from: 1 }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 3, from: 1 }]);
     story.resolve();
     story.serveAll();
     story.exit(2);
     assert.deepEqual(story.told('reload-started')[0]?.requests, [last]);
-    assert.deepEqual(story.only('resolve'), [{ type: 'resolve', generation: 4, from: null }]);
+    assert.deepEqual(story.effectsOf('resolve'), [{ type: 'resolve', generation: 4, from: null }]);
   });
 
   test('and a promotion are refused when the master stops', () => {
@@ -385,19 +385,19 @@ describe('completion', () => {
   test('by code 0 ends the fleet with the last worker; a failure is started again', () => {
     const story = running({ workers: 2, restart: 'on-failure' });
     finish(story, 1);
-    assert.deepEqual([spawned(story), story.only('exit'), story.fleet.backoff.streak], [[], [], 0]);
+    assert.deepEqual([spawned(story), story.effectsOf('exit'), story.fleet.backoff.streak], [[], [], 0]);
     story.exit(2);
     assert.deepEqual(spawned(story), [3]);
     story.serveAll();
     finish(story, 3);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: null, forced: false, completed: codeZero }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: null, forced: false, completed: codeZero }]);
   });
 
   test('by any code with never; the first failure is the verdict', () => {
     const story = running({ workers: 2, restart: 'never' });
     finish(story, 1);
     finish(story, 2, codeOne);
-    assert.deepEqual(story.only('exit')[0]?.completed, codeOne);
+    assert.deepEqual(story.effectsOf('exit')[0]?.completed, codeOne);
   });
 
   test('a process that could not be started has not completed', () => {
@@ -414,7 +414,7 @@ describe('completion', () => {
     assert.deepEqual([story.fleet.generation, story.ids('serving')], [1, [2, 3]]);
     finish(story, 2);
     finish(story, 3);
-    assert.deepEqual(story.only('exit')[0]?.completed, codeZero);
+    assert.deepEqual(story.effectsOf('exit')[0]?.completed, codeZero);
   });
 
   test('of all before one is ready ends the first start, which is told so', () => {
@@ -500,7 +500,7 @@ describe('giving up', () => {
     story.nextTick();
     assert.equal(story.now, 150);
     assert.deepEqual(story.told('gave-up'), [{ type: 'gave-up', generation: 1, crashes: 3, afterMs: 150 }]);
-    assert.deepEqual(story.only('exit'), [{ type: 'exit', failure: { reason: 'crash-loop', crashes: 3 }, forced: false, completed: null }]);
+    assert.deepEqual(story.effectsOf('exit'), [{ type: 'exit', failure: { reason: 'crash-loop', crashes: 3 }, forced: false, completed: null }]);
   });
 
   test('waits for whoever is starting, and comes at its crash', () => {

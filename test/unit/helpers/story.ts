@@ -133,12 +133,12 @@ export class Story {
   }
 
   /** Effects of a kind that the last event led to. */
-  only<T extends Effect['type']>(type: T): Extract<Effect, { type: T }>[] {
+  effectsOf<T extends Effect['type']>(type: T): Extract<Effect, { type: T }>[] {
     return this.effects.filter((effect): effect is Extract<Effect, { type: T }> => effect.type === type);
   }
 
   /** Reports of a kind that the last event led to. */
   told<T extends Report['type']>(type: T): ReportOf<T>[] {
-    return this.only('report').flatMap(({ report }) => (report.type === type ? [report as ReportOf<T>] : []));
+    return this.effectsOf('report').flatMap(({ report }) => (report.type === type ? [report as ReportOf<T>] : []));
   }
 }
