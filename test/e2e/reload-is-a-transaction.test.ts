@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, fixture, type LoggedEvent, type Rig, type RigOptions, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { asleep } from '../helpers/chaos.ts';
+import { ask, fixture, type LoggedEvent, poll, type Rig, type RigOptions, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { startStorm } from '../helpers/storm.ts';
 
 /** A release that can be swapped: a folder behind a symlink, as deploy tools make it. */
@@ -124,6 +125,28 @@ test('Rolled back: new code crashes in its probation, and its clients lose nothi
   assert.equal((await ask(rig.url())).status, 200);
 });
 
+test('A new worker that is ready accepts nothing while another one is not, even if nobody else can', async () => {
+  using folder = temporaryFolder();
+  const mark = join(folder.path, 'mark');
+  const { rig, release } = await startDeployed(folder.path, { flags: ['--workers', '2', '--surge', '1'], env: { MARK: mark } });
+  await using _ = rig;
+  const oldPids = await rig.pids();
+  release.deploy(fixture('second-worker-waits.cjs'));
+  rig.signal('SIGHUP');
+  await rig.until('worker-ready', ({ generation }) => generation === 2);
+  await rig.waitFor(() => (rig.stdout.includes('waiting') ? true : undefined), 'the other new worker');
+  const sleeps = oldPids.map((pid) => asleep(pid));
+  const answered = Promise.all(Array.from({ length: 10 }, () => ask(rig.url())));
+  await poll(
+    () => queueLength(rig.port()) === 10,
+    () => 'the connections are not in the queue of the listener',
+  );
+  for (const sleep of sleeps) sleep.wake();
+  for (const { text } of await answered) assert.ok(oldPids.includes((JSON.parse(text) as { pid: number }).pid), 'an old worker answers');
+  writeFileSync(`${mark}-gate`, '');
+  assert.equal((await rig.until('reload-finished', ({ generation }) => generation === 2))['outcome'], 'committed');
+});
+
 test('With several workers the whole new generation is ready before any of it accepts', async () => {
   await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--workers', '3', '--surge', '1'] });
   const storm = startStorm({ port: rig.port(), keepAlive: 10, fresh: 5 });
@@ -186,3 +209,12 @@ test('A failed reload does not rename the listeners of those who go on', async (
   await rig.until('worker-serving');
   assert.equal((await ask(`http://${address}/`)).status, 200);
 });
+
+/** Connections to a loopback port that nobody has accepted. */
+function queueLength(port: number): number {
+  const local = port.toString(16).toUpperCase().padStart(4, '0');
+  const line = readFileSync('/proc/net/tcp', 'latin1')
+    .split('\n')
+    .find((entry) => new RegExp(`^ *\\d+: [0-9A-F]{8}:${local} [0-9A-F]{8}:0000 0A `).test(entry));
+  return Number.parseInt(line?.trim().split(/\s+/)[4]?.split(':')[1] ?? '', 16);
+}
