@@ -34,7 +34,7 @@ export function findTools(say: (text: string) => void): Tools {
   const found = new Map<Tool, Found>();
   for (const tool of Object.keys(packages) as (keyof typeof packages)[]) {
     const path = which(tool);
-    if (path !== undefined) found.set(tool, { path, version: debianVersion(packages[tool]) });
+    if (path !== undefined) found.set(tool, { path, version: debianVersion(path) });
   }
   const folder = installNpm(say);
   for (const tool of Object.keys(npmVersions) as (keyof typeof npmVersions)[]) {
@@ -88,9 +88,12 @@ function which(command: string): string | undefined {
   return folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
 }
 
-function debianVersion(name: string): string {
+/** Of the package that the command is from, which need not be the one that would have been installed. */
+function debianVersion(path: string): string {
+  const query = (...args: string[]) => execFileSync('dpkg-query', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   try {
-    return execFileSync('dpkg-query', ['-W', '-f', '$' + '{Version}', name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const [owner = ''] = query('-S', path).split(':');
+    return query('-W', '-f', '$' + '{Version}', owner);
   } catch {
     return 'of unknown version'; // not from a Debian package
   }
