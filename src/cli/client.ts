@@ -6,8 +6,8 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { defaultRuntimeDir } from '../config/config.ts';
 import { GracefulError, systemCode } from '../errors.ts';
-import { isAlive } from '../master/claim.ts';
 import type { ControlLine, Status } from '../protocol/control.ts';
+import { isAnswered } from '../unix-socket.ts';
 
 /** Until the answer begins; it may then go on for as long as a reload takes. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -50,7 +50,7 @@ export async function findMasters(folders: readonly string[]): Promise<Master[]>
       .filter((entry) => entry.endsWith('.sock'))
       .map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) })),
   );
-  const alive = await Promise.all(candidates.map(({ socketPath }) => isAlive(socketPath)));
+  const alive = await Promise.all(candidates.map(({ socketPath }) => isAnswered(socketPath)));
   return candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
 }
 

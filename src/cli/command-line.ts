@@ -64,7 +64,7 @@ function describeOthers(parser: Argv, choose: Choose, asking: (describe: Describ
       'unit [script] [args..]',
       'Print systemd units for a program; flags as for "start"',
       asking((y) => unitOptions(startOptions(y))),
-      choose(async () => (await import('./unit.ts')).unit),
+      choose(async () => (await import('./unit/unit.ts')).unit),
     );
 }
 

@@ -1,6 +1,6 @@
 /** Runs a command and ends the process. */
 import { describeError, exitCodeOf } from '../errors.ts';
-import { isJournal, withPriority } from '../master/journal.ts';
+import { isJournal, withPriority } from '../master/log/journal.ts';
 import { releaseSignals } from '../master/signals.ts';
 import type { Chosen } from './command-line.ts';
 import { readPlainStart } from './plain-start.ts';

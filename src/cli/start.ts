@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { type ConfigSources, defaultRuntimeDir, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
 import { GracefulError } from '../errors.ts';
+import { makeRuntimeDir } from '../master/control/runtime-dir.ts';
 import { checkPidFile } from '../master/pid-file.ts';
-import { resolveLaunch, unresolvedNode } from '../master/release.ts';
-import { makeRuntimeDir } from '../master/runtime-dir.ts';
-import { spawnWorker } from '../master/spawn.ts';
+import { resolveLaunch, unresolvedNode } from '../master/workers/release.ts';
+import { spawnWorker } from '../master/workers/spawn.ts';
 
 /** Runs until the master ends. @returns its exit code */
 export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {

@@ -1,6 +1,6 @@
 /** `graceful-super status`: a table for people, JSON for programs. */
 
-import { describeAccount, duration, megabytes } from '../master/wording.ts';
+import { describeAccount, duration, megabytes } from '../master/log/wording.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
 import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirsOf } from './client.ts';
 

@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { exitCodes } from '../errors.ts';
-import { isAlive } from '../master/claim.ts';
+import { isAnswered } from '../unix-socket.ts';
 import { findMaster, post } from './client.ts';
 
 const LOOK_AGAIN_MS = 20;
@@ -15,7 +15,7 @@ export async function stop(argv: Readonly<Record<string, unknown>>): Promise<num
   const entry = join(dirname(master.socketPath), readlinkSync(master.socketPath));
   const last = await post(master, '/stop', ({ text }) => process.stdout.write(`${text}\n`));
   // a start that follows must not find the name taken
-  while (await isAlive(entry)) await setTimeout(LOOK_AGAIN_MS);
+  while (await isAnswered(entry)) await setTimeout(LOOK_AGAIN_MS);
   const isForced = last?.type === 'stopped' && last.exitCode === exitCodes.forced;
   process.stdout.write(`stopped${isForced ? ' at once' : ''}: ${master.name}\n`);
   return isForced ? exitCodes.forced : 0;

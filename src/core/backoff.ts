@@ -19,7 +19,7 @@ export interface Backoff {
 }
 
 /** Nothing has crashed yet. */
-export const calm: Backoff = { streak: 0, lastCrashAt: Number.NEGATIVE_INFINITY, nextStartAt: 0, isLooping: false, loopingSince: null };
+export const noCrashes: Backoff = { streak: 0, lastCrashAt: Number.NEGATIVE_INFINITY, nextStartAt: 0, isLooping: false, loopingSince: null };
 
 /** A worker crashed; `chance` in [0, 1) spreads the delay between half and the whole of it. */
 export function afterCrash(backoff: Backoff, now: number, chance: number, policy: Policy): Backoff {

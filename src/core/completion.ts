@@ -1,5 +1,5 @@
 /** When the fleet has nothing left to do: its workers have completed, or it gives up on them. PURE. */
-import { calm, quietAt } from './backoff.ts';
+import { noCrashes, quietAt } from './backoff.ts';
 import type { Exit, Policy } from './event.ts';
 import { missingWorkers, placesTaken } from './places.ts';
 import { type Fleet, type FleetStep, isUncommitted, report } from './state.ts';
@@ -31,7 +31,7 @@ function isDone(fleet: Fleet): boolean {
 /** A crash loop ends with a quiet window; one that has lasted too long ends the master. */
 export function loopRule(fleet: Fleet, now: number): FleetStep {
   const { generation, backoff } = fleet;
-  if (now >= loopEnd(fleet)) return [{ ...fleet, backoff: calm }];
+  if (now >= loopEnd(fleet)) return [{ ...fleet, backoff: noCrashes }];
   if (now < giveUpDeadline(fleet)) return [fleet];
   const told = report({ type: 'gave-up', generation, crashes: backoff.streak, afterMs: now - (backoff.loopingSince ?? now) });
   return [{ ...fleet, phase: 'stopping', failure: { reason: 'crash-loop', crashes: backoff.streak } }, told];

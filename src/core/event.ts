@@ -143,6 +143,9 @@ interface Asked {
 /** How the number of workers is to change; it stays within 1 and 1024. */
 export type Scaling = { readonly to: number } | { readonly by: number };
 
+/** An event as it is told; the loop adds when. */
+export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E, 'now'> : never) : never;
+
 export type FleetEvent =
   | WorkerEvent
   /** `request` names who asked, so that the outcome can be told to them; `by` is for the log. */

@@ -5,7 +5,7 @@
  * queued requests → the end.
  */
 import { addAccounts, nothing } from './account.ts';
-import { calm } from './backoff.ts';
+import { noCrashes } from './backoff.ts';
 import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdictOf } from './completion.ts';
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
@@ -53,7 +53,7 @@ export function emptyFleet(policy: Policy): Fleet {
     workers: [],
     reload: { phase: 'idle' },
     queued: [],
-    backoff: calm,
+    backoff: noCrashes,
     restarts: 0,
     completed: [],
     configured: policy.workers,

@@ -3,7 +3,7 @@
  * The old generation is told nothing before the commit; whatever fails before it ends with the new workers stopped.
  */
 import { nothing } from './account.ts';
-import { calm } from './backoff.ts';
+import { noCrashes } from './backoff.ts';
 import type { Outcome } from './effect.ts';
 import type { Failure } from './event.ts';
 import { type Holding, judge, type Proving, type Request, type Starting, type Uncommitted } from './reload.ts';
@@ -89,7 +89,7 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
   const completed = previous === 0 ? fleet.completed : [];
-  const committed: Fleet = { ...fleet, generation, previous, policy, configured, backoff: calm, accounts, completed, reload: retiring };
+  const committed: Fleet = { ...fleet, generation, previous, policy, configured, backoff: noCrashes, accounts, completed, reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   return [draining, told, ...drains];

@@ -3,11 +3,8 @@
  * arms the one timer, for the earliest deadline of the fleet. `afterTurn` is called when the fleet may have changed.
  */
 import type { Effect } from '../core/effect.ts';
-import type { FleetEvent, Policy } from '../core/event.ts';
+import type { FleetEvent, Happening, Policy } from '../core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../core/fleet.ts';
-
-/** An event as it is told; the loop adds when. */
-export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E, 'now'> : never) : never;
 
 /** The deciding loop. */
 export interface Loop {

@@ -1,9 +1,9 @@
 /** A master from its first moment to its last: what it holds is given back, however it ends. */
 import { GracefulError } from '../errors.ts';
 import { canBind } from '../node/handle.ts';
-import { claimName, releaseClaim } from './claim.ts';
-import { openCustody } from './custody.ts';
-import { openLog } from './log.ts';
+import { claimName, releaseClaim } from './control/claim.ts';
+import { openCustody } from './listeners/custody.ts';
+import { openLog } from './log/log.ts';
 import { Supervisor, type SupervisorOptions } from './supervisor.ts';
 
 /** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */

@@ -1,31 +1,31 @@
-/** The master: brings custody, crew, control, signals and log together around the deciding loop. */
+/** The master: brings custody, pool, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect } from '../core/effect.ts';
 import { toReport } from '../errors.ts';
 import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
-import { Audience } from './audience.ts';
-import { Chronicle } from './chronicle.ts';
-import type { Claim } from './claim.ts';
-import { serveControl } from './control.ts';
-import { Crew } from './crew.ts';
+import type { Claim } from './control/claim.ts';
+import type { Command } from './control/command.ts';
+import { serveControl } from './control/control.ts';
+import { takeStatus } from './control/status.ts';
+import { Subscribers } from './control/subscribers.ts';
 import { exitCodeFor } from './exit-code.ts';
-import type { Listeners } from './listeners.ts';
-import type { Log } from './log.ts';
+import { Router } from './handoff/router.ts';
+import { successorsOf } from './handoff/succession.ts';
+import type { Listeners } from './listeners/listeners.ts';
+import type { Log } from './log/log.ts';
 import { type Loop, startLoop } from './loop.ts';
-import { type Notifier, openNotifier } from './notify.ts';
 import { writePidFile } from './pid-file.ts';
-import { policyOf, vitalSettingsOf } from './policy.ts';
-import type { Origin } from './release.ts';
-import { Releases } from './releases.ts';
-import { Router } from './router.ts';
+import { Reporter } from './reporter.ts';
 import { onFault, onSignal } from './signals.ts';
-import type { Spawned } from './spawn.ts';
-import { takeStatus } from './status.ts';
-import { successorsOf } from './succession.ts';
-import { Vitals } from './vitals.ts';
-import type { Wish } from './wish.ts';
+import { type Notifier, openNotifier } from './systemd/notify.ts';
+import { policyOf, vitalSettingsOf } from './workers/policy.ts';
+import { WorkerPool } from './workers/pool.ts';
+import type { Origin } from './workers/release.ts';
+import { Releases } from './workers/releases.ts';
+import type { Spawned } from './workers/spawn.ts';
+import { Vitals } from './workers/vitals.ts';
 
 /** Until then the first worker has the machine to itself. */
 const SETTLE_MS = 150;
@@ -50,12 +50,12 @@ export class Supervisor {
   readonly #listeners: Listeners;
   readonly #loop: Loop;
   readonly #router: Router;
-  readonly #crew: Crew;
+  readonly #pool: WorkerPool;
   readonly #releases: Releases;
   readonly #vitals: Vitals;
   readonly #notifier: Notifier;
-  readonly #audience = new Audience();
-  readonly #chronicle: Chronicle;
+  readonly #subscribers = new Subscribers();
+  readonly #reporter: Reporter;
   readonly #startedAt: number;
   #pidFile: OwnedFile | null = null;
   #lastRequest = 0;
@@ -74,12 +74,12 @@ export class Supervisor {
       loadConfig: options.loadConfig,
     });
     this.#vitals = new Vitals({
-      ping: (worker) => this.#crew.ping(worker),
-      check: (worker, terms) => this.#crew.check(worker, terms),
+      ping: (worker) => this.#pool.ping(worker),
+      check: (worker, terms) => this.#pool.check(worker, terms),
       dispatch: (happening) => this.#loop.dispatch(happening),
     });
     this.#router = new Router({
-      send: (worker, message, handle) => this.#crew.send(worker, message, handle),
+      send: (worker, message, handle) => this.#pool.send(worker, message, handle),
       successorsOf: (worker) => {
         const { fleet } = this.#loop;
         return this.#releases.configOf(fleet.generation)?.handoff === true ? successorsOf(fleet, worker) : null;
@@ -92,26 +92,26 @@ export class Supervisor {
       () => this.#afterTurn(),
     );
     this.#startedAt = this.#loop.now();
-    this.#crew = this.#makeCrew();
-    this.#chronicle = new Chronicle({
+    this.#pool = this.#makePool();
+    this.#reporter = new Reporter({
       config: options.config,
       log,
-      audience: this.#audience,
-      crew: this.#crew,
+      subscribers: this.#subscribers,
+      pool: this.#pool,
       releases: this.#releases,
       listeners,
       onServing: () => this.#writePidFile(),
     });
     this.#notifier = openNotifier(options.origin.env, {
-      pidOf: (worker) => this.#crew.pidOf(worker),
+      pidOf: (worker) => this.#pool.pidOf(worker),
       turn: () => this.#loop.dispatch({ type: 'tick' }),
       complain: (text) => this.#log.write('notify-failed', { level: 'warn', text }),
     });
   }
 
-  #makeCrew(): Crew {
+  #makePool(): WorkerPool {
     const { runtimeDir, spawned } = this.#options;
-    return new Crew({
+    return new WorkerPool({
       listeners: this.#listeners,
       router: this.#router,
       folder: runtimeDir,
@@ -130,7 +130,7 @@ export class Supervisor {
     });
     serveControl(this.#claim.server, {
       status: () => this.#status(),
-      ask: (wish, tell) => this.#askFor(wish, tell),
+      ask: (command, tell) => this.#askFor(command, tell),
       stop: (tell) => this.#stopFor(tell),
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
@@ -171,8 +171,8 @@ export class Supervisor {
     }
   }
 
-  #ask(wish: Wish, by: string): void {
-    this.#loop.dispatch({ ...wish, request: ++this.#lastRequest, by });
+  #ask(command: Command, by: string): void {
+    this.#loop.dispatch({ ...command, request: ++this.#lastRequest, by });
   }
 
   #afterTurn(): void {
@@ -188,26 +188,26 @@ export class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        return this.#crew.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
+        return this.#pool.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
       case 'admit':
-        return this.#crew.send(effect.worker, { type: 'admit' });
+        return this.#pool.send(effect.worker, { type: 'admit' });
       case 'drain':
         return this.#drain(effect.worker, effect.times);
       case 'signal':
-        return this.#crew.signal(effect.worker, effect.signal);
+        return this.#pool.signal(effect.worker, effect.signal);
       case 'prune-listeners':
         return this.#prune(effect.generations);
       case 'close-listeners':
         return this.#listeners.close();
       case 'report':
-        return this.#chronicle.tell(effect.report);
+        return this.#reporter.tell(effect.report);
       case 'exit':
         return this.#finish(exitCodeFor(effect));
     }
   }
 
   #finish(exitCode: number): void {
-    this.#audience.tellStopped(exitCode);
+    this.#subscribers.tellStopped(exitCode);
     this.#end(exitCode);
   }
 
@@ -221,7 +221,7 @@ export class Supervisor {
 
   #drain(worker: number, times: DrainTimes): void {
     const reason = this.#loop.fleet.phase === 'running' ? 'reload' : 'stop';
-    this.#crew.send(worker, { type: 'drain', times, reason, successors: this.#router.successors(worker) });
+    this.#pool.send(worker, { type: 'drain', times, reason, successors: this.#router.successors(worker) });
   }
 
   #workersIn(phase: string): number[] {
@@ -239,20 +239,20 @@ export class Supervisor {
     if (pidFile === undefined) return;
     try {
       this.#pidFile = writePidFile(pidFile);
-      this.#crew.sendAll({ type: 'files', files: this.#files() });
+      this.#pool.sendAll({ type: 'files', files: this.#files() });
     } catch (error) {
       this.#log.write('pid-file-failed', { level: 'error', text: toReport(error).message });
     }
   }
 
-  #askFor(wish: Wish, tell: (line: ControlLine) => void): () => void {
-    const silence = this.#audience.awaitAnswer(this.#lastRequest + 1, tell); // it may be over within the call
-    this.#ask(wish, 'control');
+  #askFor(command: Command, tell: (line: ControlLine) => void): () => void {
+    const silence = this.#subscribers.awaitAnswer(this.#lastRequest + 1, tell); // it may be over within the call
+    this.#ask(command, 'control');
     return silence;
   }
 
   #stopFor(tell: (line: ControlLine) => void): () => void {
-    const silence = this.#audience.awaitStop(tell);
+    const silence = this.#subscribers.awaitStop(tell);
     // asked again, as by a deploy script that retries, it joins the stop that is under way
     if (this.#loop.fleet.phase === 'running') this.#loop.dispatch({ type: 'stop-requested', by: 'control' });
     return silence;
@@ -267,9 +267,9 @@ export class Supervisor {
       startedAt: this.#startedAt,
       now: this.#loop.now(),
       listeners: this.#listeners.describe(this.#loop.fleet.generation),
-      pidOf: (worker) => this.#crew.pidOf(worker),
+      pidOf: (worker) => this.#pool.pidOf(worker),
       movedOf: (worker) => this.#router.movedOf(worker),
-      examine: (worker) => this.#crew.examine(worker),
+      examine: (worker) => this.#pool.examine(worker),
     });
   }
 

@@ -10,7 +10,7 @@ import { lingerClose } from './closing/linger.ts';
 import { addCounts, countKinds, subtract } from './counts.ts';
 import { type DrainInfo, type Hooks, prepareHooks } from './hooks.ts';
 import { connectionsOf, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
-import { type Grounds, SERVICE_RESTART, sweep } from './sweep.ts';
+import { type DrainScope, SERVICE_RESTART, sweep } from './sweep.ts';
 
 const CUT_LINGER_MS = 500;
 
@@ -33,7 +33,7 @@ export interface Drain {
 }
 
 /** Prepares the drain. `end` is called when nothing is left to wait for. */
-export function prepareDrain(grounds: Grounds, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
+export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
   const hooks = prepareHooks(account.onNotice);
   let hasBegun = false;
   let hurry = () => {};
@@ -49,10 +49,10 @@ export function prepareDrain(grounds: Grounds, account: DrainAccount, end: (time
     begin(times, reason) {
       if (hasBegun) return;
       hasBegun = true;
-      withdraw(grounds.servers);
+      withdraw(scope.servers);
       account.onWithdrew();
       hooks.runAll({ reason });
-      void run(grounds, hooks, times, account, hurried).then(() => end(times));
+      void run(scope, hooks, times, account, hurried).then(() => end(times));
     },
   };
 }
@@ -62,32 +62,32 @@ function withdraw(servers: Servers): void {
   for (const server of servers.all.keys()) stopAccepting(server);
 }
 
-async function run(grounds: Grounds, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
-  const { servers, mover } = grounds;
+async function run(scope: DrainScope, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
+  const { servers, mover } = scope;
   const open = countByKind(servers);
-  const sweeper = sweep(grounds, times);
-  const gone = whenGone(grounds, hooks);
+  const sweeper = sweep(scope, times);
+  const gone = whenGone(scope, hooks);
   const timeout = deadline(times.drainTimeoutMs);
   const reason = await Promise.race([gone, hurried, timeout.passed]);
   timeout.clear();
   const left = reason === 'gone' ? {} : addCounts(countByKind(servers), mover.inFlight);
   const before = mover.moved;
   mover.stop();
-  if (reason !== 'gone') await cutAll(grounds);
+  if (reason !== 'gone') await cutAll(scope);
   sweeper.stop();
   if (hooks.areRunning) account.onNotice('an onDrain hook had not ended at the drain timeout');
   const arrived = subtract(mover.moved, before); // meanwhile, of what was in flight
   account.onDrained(subtract(subtract(open, left), before), subtract(left, arrived));
 }
 
-async function whenGone(grounds: Grounds, hooks: Hooks): Promise<'gone'> {
-  await whenEmpty(grounds);
+async function whenGone(scope: DrainScope, hooks: Hooks): Promise<'gone'> {
+  await whenEmpty(scope);
   await hooks.settled();
   return 'gone';
 }
 
 /** Connections that are on their way may come back. */
-function whenEmpty({ servers, mover }: Grounds): Promise<'gone'> {
+function whenEmpty({ servers, mover }: DrainScope): Promise<'gone'> {
   return new Promise((resolve) => {
     const look = () => {
       if (servers.count() === 0 && Object.keys(mover.inFlight).length === 0) resolve('gone');
@@ -97,14 +97,14 @@ function whenEmpty({ servers, mover }: Grounds): Promise<'gone'> {
   });
 }
 
-async function cutAll(grounds: Grounds): Promise<void> {
-  const { servers, mover } = grounds;
+async function cutAll(scope: DrainScope): Promise<void> {
+  const { servers, mover } = scope;
   for (const watched of servers.all.values()) {
     for (const session of watched.sessions) session.destroy();
     for (const socket of connectionsOf(watched)) cutOne(watched, socket);
   }
   const limit = deadline(2 * CUT_LINGER_MS);
-  await Promise.race([whenEmpty(grounds), limit.passed]);
+  await Promise.race([whenEmpty(scope), limit.passed]);
   limit.clear();
   mover.abandon();
   for (const { sockets } of servers.all.values()) for (const socket of sockets) socket.destroy();

@@ -19,38 +19,38 @@ const SWEEP_WHILE_MOVING_MS = 1_000;
 const SPACING = 4;
 
 /** Everything that may be looked at. */
-export interface Grounds {
+export interface DrainScope {
   readonly servers: Servers;
   readonly registry: Registry;
   readonly mover: Mover;
 }
 
 /** Begins to sweep, with the first one at once. */
-export function sweep(grounds: Grounds, { idleGraceMs, drainTimeoutMs }: DrainTimes): { stop(): void } {
+export function sweep(scope: DrainScope, { idleGraceMs, drainTimeoutMs }: DrainTimes): { stop(): void } {
   const startedAt = performance.now();
   const idleSince = new Map<Socket, Since>();
   let endedAt = 0;
   let lengthMs = 0;
   const sweepOnce = () => {
     const now = performance.now();
-    if (grounds.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
-    const { idle, candidates } = look(grounds, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
-    grounds.mover.consider(candidates);
-    for (const candidate of findLongIdle(idle, idleSince, now, idleGraceMs)) if (grounds.mover.mayClose(candidate)) closeIdle(candidate.socket);
+    if (scope.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
+    const { idle, candidates } = look(scope, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
+    scope.mover.consider(candidates);
+    for (const candidate of findLongIdle(idle, idleSince, now, idleGraceMs)) if (scope.mover.mayClose(candidate)) closeIdle(candidate.socket);
     endedAt = performance.now();
     lengthMs = endedAt - now;
   };
   const afterResponse = () => {
     if (performance.now() - endedAt >= SPACING * lengthMs) sweepOnce();
   };
-  watchResponses(grounds, afterResponse);
+  watchResponses(scope, afterResponse);
   const timer = setInterval(sweepOnce, SWEEP_MS); // also keeps the process alive until the drain's end
   sweepOnce();
   return { stop: () => clearInterval(timer) };
 }
 
 /** From now on something is done per request: the worker drains. */
-function watchResponses({ servers, mover }: Grounds, afterResponse: () => void): void {
+function watchResponses({ servers, mover }: DrainScope, afterResponse: () => void): void {
   const hasHttp = [...servers.all.keys()].filter(isHttpServer);
   const willMove = (socket: Socket) => mover.willMove((socket as Socket & { server: Server }).server, socket);
   if (hasHttp.length > 0) closeAfterResponses(willMove);
@@ -63,7 +63,7 @@ interface Found {
 }
 
 /** `progress` is how far the second half of the drain timeout has passed. */
-function look({ servers, registry, mover }: Grounds, progress: number): Found {
+function look({ servers, registry, mover }: DrainScope, progress: number): Found {
   const idle = new Map<Socket, WatchedServer>();
   const candidates: Candidate[] = [];
   const sort = (watched: WatchedServer, socket: Socket) => {

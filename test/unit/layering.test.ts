@@ -1,8 +1,8 @@
 /** Who may import whom is enforced: the linter reports what is planted here, in a copy of the layers, and nothing else. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { makeFolder } from './helpers/folder.ts';
@@ -23,14 +23,31 @@ const forbidden: Planted = [
   ['core', "import type { Config } from '../config/config.ts'; export type C = Config;"],
   ['master', `${use} '../worker/drain.ts'; x();`],
   ['master', `${use} '../cli/main.ts'; x();`],
+  ['master', `${use} '../tickets.ts'; x();`],
+  ['master/control', `${use} '../workers/pool.ts'; x();`],
+  ['master/control', `${use} '../supervisor.ts'; x();`],
+  ['master/control', `${use} '../../node/handle.ts'; x();`],
+  ['master/handoff', `${use} '../workers/pool.ts'; x();`],
+  ['master/handoff', "import type { WorkerPool } from '../workers/pool.ts'; export type P = WorkerPool;"],
+  ['master/listeners', `${use} '../control/claim.ts'; x();`],
+  ['master/listeners', `${use} '../../core/fleet.ts'; x();`],
+  ['master/listeners', "export const read = () => import('../workers/pool.ts');"],
+  ['master/log', `${use} '../loop.ts'; x();`],
+  ['master/systemd', `${use} '../listeners/listeners.ts'; x();`],
+  ['master/workers', `${use} '../control/claim.ts'; x();`],
+  ['master/workers', `${use} '../supervisor.ts'; x();`],
   ['worker', `${use} '../master/loop.ts'; x();`],
   ['worker', `${use} '../core/fleet.ts'; x();`],
   ['worker/closing', `${use} '../../master/loop.ts'; x();`],
+  ['worker/closing', `${use} '../handoff/mover.ts'; x();`],
+  ['worker/handoff', `${use} '../drain.ts'; x();`],
   ['protocol', `${use} '../core/event.ts'; x();`],
   ['protocol', `${use} '../errors.ts'; x();`],
   ['config', `${use} '../core/event.ts'; x();`],
   ['node', `${use} '../protocol/worker.ts'; x();`],
   ['cli', `${use} '../core/fleet.ts'; x();`],
+  ['cli', `${use} '../tickets.ts'; x();`],
+  ['cli/unit', `${use} '../client.ts'; x();`],
 ];
 
 /** Layer → what it may do. */
@@ -41,10 +58,19 @@ const allowed: Planted = [
   ['master', `${use} '../protocol/worker.ts'; x();`],
   ['master', "import { readFileSync } from 'node:fs'; readFileSync('x');"],
   ['master', 'export const x = Date.now();'],
+  ['master', `${use} './workers/pool.ts'; x();`],
+  ['master/control', `${use} '../log/wording.ts'; x();`],
+  ['master/listeners', `${use} '../../unix-socket.ts'; x();`],
+  ['master/workers', `${use} '../handoff/router.ts'; x();`],
+  ['master/workers', `${use} './spawn.ts'; x();`],
   ['worker', `${use} '../node/handle.ts'; x();`],
+  ['worker', `${use} './handoff/mover.ts'; x();`],
+  ['worker/handoff', `${use} '../servers.ts'; x();`],
   ['worker', `${use} '../protocol/worker.ts'; x();`],
   ['config', `${use} '../protocol/worker.ts'; x();`],
   ['cli', `${use} '../master/supervisor.ts'; x();`],
+  ['cli', `${use} './unit/unit.ts'; x();`],
+  ['cli/unit', `${use} '../start.ts'; x();`],
 ];
 
 interface Diagnostic {
@@ -75,3 +101,19 @@ for (const [verdict, planted, isReported] of [
     for (const [index, [layer, code]] of planted.entries()) test(`in ${layer}: ${code}`, () => assert.equal(reports[index], isReported));
   });
 }
+
+const folders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true }).flatMap((entry) =>
+  entry.isDirectory() ? [relative(join(root, 'src'), join(entry.parentPath, entry.name))] : [],
+);
+const rules = (JSON.parse(readFileSync(join(root, 'biome.json'), 'utf8')) as { readonly overrides: readonly { readonly includes: readonly string[] }[] })
+  .overrides;
+const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
+
+describe('every folder of src', () => {
+  for (const folder of folders) {
+    test(`${folder} has a rule, and a line in docs/architecture.md`, () => {
+      assert.ok(rules.some(({ includes }) => includes.includes(`src/${folder}/**`)));
+      assert.match(page, new RegExp(`^\\| \`${folder}\` \\| `, 'm'));
+    });
+  }
+});

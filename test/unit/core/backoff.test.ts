@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { afterCrash, type Backoff, calm, delayMs, isOver, quietAt } from '../../../src/core/backoff.ts';
+import { afterCrash, type Backoff, delayMs, isOver, noCrashes, quietAt } from '../../../src/core/backoff.ts';
 import { policyWith } from '../helpers/policy.ts';
 
 const policy = policyWith();
@@ -10,7 +10,7 @@ const policy = policyWith();
 const MOST = 1 - Number.EPSILON;
 
 /** So many crashes, so far apart. */
-function crashes(count: number, everyMs: number, used = policy, from: Backoff = calm): Backoff {
+function crashes(count: number, everyMs: number, used = policy, from: Backoff = noCrashes): Backoff {
   return Array.from({ length: count }, (_, index) => index * everyMs).reduce((backoff, now) => afterCrash(backoff, now, MOST, used), from);
 }
 
@@ -40,7 +40,7 @@ describe('the delay', () => {
 
 describe('after a crash', () => {
   test('the first costs no delay, the second the shortest', () => {
-    const once = afterCrash(calm, 1000, MOST, policy);
+    const once = afterCrash(noCrashes, 1000, MOST, policy);
     assert.equal(once.nextStartAt, 1000);
     assert.equal(afterCrash(once, 1010, MOST, policy).nextStartAt, 1110);
   });
@@ -52,7 +52,7 @@ describe('after a crash', () => {
   });
 
   test('a crash never brings the next start nearer', () => {
-    const waiting: Backoff = { ...calm, lastCrashAt: 900, streak: 1, nextStartAt: 5000 };
+    const waiting: Backoff = { ...noCrashes, lastCrashAt: 900, streak: 1, nextStartAt: 5000 };
     assert.equal(afterCrash(waiting, 1000, MOST, policy).nextStartAt, 5000);
   });
 
@@ -64,7 +64,7 @@ describe('after a crash', () => {
 
   test('waiting for a restart is no quiet time: the longest delay is reached and kept', () => {
     const slow = policyWith({ restartLimit: 5, backoffMinMs: 100, backoffMaxMs: 30_000, restartWindowMs: 60_000 });
-    let backoff = calm;
+    let backoff = noCrashes;
     const delays: number[] = [];
     for (let crash = 0; crash < 15; crash++) {
       const now = backoff.nextStartAt + 100;

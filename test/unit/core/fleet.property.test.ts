@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Effect } from '../../../src/core/effect.ts';
-import type { Exit, Policy, Scaling } from '../../../src/core/event.ts';
+import type { Exit, Happening, Policy, Scaling } from '../../../src/core/event.ts';
 import { nextDeadline } from '../../../src/core/fleet.ts';
 import { invariants } from '../helpers/invariants.ts';
 import { policyWith } from '../helpers/policy.ts';
-import type { Happening, Wish } from '../helpers/story.ts';
+import type { Command } from '../helpers/story.ts';
 import { everyEvent } from '../helpers/worker-events.ts';
 import { World } from '../helpers/world.ts';
 
@@ -68,14 +68,14 @@ const change: fc.Arbitrary<Scaling> = fc.oneof(
   fc.integer({ min: 1, max: 6 }).map((to) => ({ to })),
   fc.integer({ min: -2, max: 2 }).map((by) => ({ by })),
 );
-const wish: fc.Arbitrary<Wish> = fc.oneof(
-  { weight: 4, arbitrary: fc.constant<Wish>({ type: 'reload-requested' }) },
-  { weight: 3, arbitrary: canary.map((some): Wish => ({ type: 'reload-requested', canary: some })) },
-  { weight: 2, arbitrary: fc.constant<Wish>({ type: 'promote-requested' }) },
-  { weight: 2, arbitrary: fc.constant<Wish>({ type: 'rollback-requested' }) },
-  { weight: 3, arbitrary: change.map((to): Wish => ({ type: 'scale-requested', change: to })) },
+const command: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 4, arbitrary: fc.constant<Command>({ type: 'reload-requested' }) },
+  { weight: 3, arbitrary: canary.map((some): Command => ({ type: 'reload-requested', canary: some })) },
+  { weight: 2, arbitrary: fc.constant<Command>({ type: 'promote-requested' }) },
+  { weight: 2, arbitrary: fc.constant<Command>({ type: 'rollback-requested' }) },
+  { weight: 3, arbitrary: change.map((to): Command => ({ type: 'scale-requested', change: to })) },
 );
-const ask = wish.map((what) => deed(`ask ${JSON.stringify(what)}`, (world) => world.ask(what)));
+const ask = command.map((what) => deed(`ask ${JSON.stringify(what)}`, (world) => world.ask(what)));
 const stop = fc.constant(deed('stop', (world) => void world.tell({ type: 'stop-requested', by: 'world' })));
 /** What can't be: unknown workers, doubled and late events. */
 const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 12 })).map(([worker, kind]) =>

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { nothing } from '../../../src/core/account.ts';
-import { calm } from '../../../src/core/backoff.ts';
+import { noCrashes } from '../../../src/core/backoff.ts';
 import type { Exit, Failure, Policy } from '../../../src/core/event.ts';
 import { type Fleet, nextDeadline } from '../../../src/core/fleet.ts';
 import { accountOf } from '../../../src/core/state.ts';
@@ -459,7 +459,7 @@ describe('a crash loop', () => {
     story.reload();
     story.resolve();
     story.serveAll();
-    assert.deepEqual(story.fleet.backoff, calm);
+    assert.deepEqual(story.fleet.backoff, noCrashes);
   });
 
   test('crashes of a new generation do not count against the old one', () => {

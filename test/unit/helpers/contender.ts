@@ -4,7 +4,7 @@
  */
 
 import { GracefulError } from '../../../src/errors.ts';
-import { type Claim, claimName, releaseClaim } from '../../../src/master/claim.ts';
+import { type Claim, claimName, releaseClaim } from '../../../src/master/control/claim.ts';
 
 const [folder = '', count = '1'] = process.argv.slice(2);
 const won: Claim[] = [];

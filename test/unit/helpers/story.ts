@@ -1,14 +1,12 @@
 /** A fleet that is told what happens, one event at a time, on a clock that only the test moves. */
 import type { Effect, Report } from '../../../src/core/effect.ts';
-import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Policy, Scaling } from '../../../src/core/event.ts';
+import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Happening, Policy, Scaling } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Worker } from '../../../src/core/worker.ts';
 import { boom, codeOne } from './worker-events.ts';
 
-/** An event as a test tells it; the story adds when. */
-export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E, 'now'> : never) : never;
 /** What somebody asks for; who adds the number of the request. */
-export type Wish = Happening extends infer E ? (E extends { request: number } ? Omit<E, 'request' | 'by'> : never) : never;
+export type Command = Happening extends infer E ? (E extends { request: number } ? Omit<E, 'request' | 'by'> : never) : never;
 export type ReportOf<T extends Report['type']> = Extract<Report, { type: T }>;
 
 export class Story {
@@ -35,8 +33,8 @@ export class Story {
   }
 
   /** A request, and its number. */
-  ask(wish: Wish): number {
-    this.tell({ ...wish, request: ++this.#lastRequest, by: 'test' });
+  ask(command: Command): number {
+    this.tell({ ...command, request: ++this.#lastRequest, by: 'test' });
     return this.#lastRequest;
   }
 

@@ -3,10 +3,10 @@
  * happens next; a test does, at random or by the rule that everything goes well.
  */
 import type { Effect } from '../../../src/core/effect.ts';
-import type { ConnectionCounts, FleetEvent, Policy } from '../../../src/core/event.ts';
+import type { ConnectionCounts, FleetEvent, Happening, Policy } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import { nextAgeDeadline } from '../../../src/core/places.ts';
-import type { Happening, Wish } from './story.ts';
+import type { Command } from './story.ts';
 import { boom, codeOne, codeZero, unhealthy } from './worker-events.ts';
 
 /** A process as the world knows it: what it did, and what it was told. */
@@ -56,8 +56,8 @@ export class World {
   }
 
   /** Somebody asks for something. */
-  ask(wish: Wish): void {
-    this.tell({ ...wish, request: ++this.#lastRequest, by: 'world' });
+  ask(command: Command): void {
+    this.tell({ ...command, request: ++this.#lastRequest, by: 'world' });
   }
 
   reload(): void {

@@ -1,0 +1,240 @@
+/** The worker processes of this master, and the releases they are started from. */
+
+import type { Happening } from '../../core/event.ts';
+import { toReport } from '../../errors.ts';
+import type { Handle } from '../../node/channel.ts';
+import type { ConnectionHandle } from '../../node/connection.ts';
+import type { OwnedFile } from '../../owned-file.ts';
+import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../../protocol/worker.ts';
+import type { Router } from '../handoff/router.ts';
+import type { Listeners } from '../listeners/listeners.ts';
+import type { Launch } from './release.ts';
+import { type Spawned, spawnWorker } from './spawn.ts';
+import { startWorker, type WorkerProcess } from './worker-process.ts';
+
+type Listen = Extract<FromWorker, { type: 'listen' }>;
+
+const EXAMINE_TIMEOUT_MS = 500;
+
+/** What a worker says of itself. */
+export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
+/** A worker that is asked how it is has so much longer for the answer than its pages have. */
+const CHECK_ALLOWANCE_MS = 1_000;
+
+/** What the pool needs of its master. */
+export interface PoolHost {
+  readonly listeners: Listeners;
+  readonly router: Router;
+  /** A folder that is ours. */
+  readonly folder: string;
+  /** What was spawned in advance, for the first worker that is launched like it. */
+  readonly spawned: Spawned | undefined;
+  dispatch(happening: Happening): void;
+  /** The core waits for this worker's start. */
+  isStarting(worker: number): boolean;
+  /** Files that workers are to remove should the master vanish. */
+  files(): readonly OwnedFile[];
+  note(worker: number, text: string): void;
+  /** A worker has said how it is. */
+  onVitals(worker: number, rssBytes: number): void;
+}
+
+/** All that a spawn needs besides the worker's number. */
+export interface Order {
+  readonly launch: Launch;
+  readonly waitReady: boolean;
+  readonly preflight: HealthTerms;
+  readonly times: WorkerIdentity['times'];
+  readonly backlog: number | undefined;
+}
+
+/** Starts workers, passes on what they say, and speaks to them. */
+export class WorkerPool {
+  readonly #host: PoolHost;
+  readonly #processes = new Map<number, WorkerProcess>();
+  readonly #examined = new Map<number, (answer: Answer) => void>();
+  readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
+  #lastQuestion = 0;
+  #lastStack: Promise<unknown> = Promise.resolve();
+  #spawned: Spawned | undefined;
+
+  constructor(host: PoolHost) {
+    this.#host = host;
+    this.#spawned = host.spawned;
+  }
+
+  /** Starts a worker, at once or when its order is there. */
+  start(worker: number, generation: number, order: Order | Promise<Order>): void {
+    if (!(order instanceof Promise)) return this.#spawn(worker, generation, order);
+    const never = (error: unknown) =>
+      this.#host.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random(), moved: {} });
+    order.then(
+      // it may have been told to end meanwhile, when there was nobody to tell
+      (late) => (this.#host.isStarting(worker) ? this.#spawn(worker, generation, late) : never(new Error('no longer wanted'))),
+      never,
+    );
+  }
+
+  #spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
+    const { dispatch, note, listeners, files, router } = this.#host;
+    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder);
+    if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
+    router.add(worker, spawned.tickets);
+    const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
+    const child = startWorker(spawned, identity, {
+      onMessage: (message, handle) => {
+        router.heard(worker);
+        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
+        else this.#hear(worker, message, handle);
+      },
+      onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
+      onDisconnect: () => dispatch({ type: 'worker-disconnected', worker }),
+      onExit: (exit) => {
+        router.remove(worker, (moved) => {
+          dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });
+          this.#processes.delete(worker);
+        });
+      },
+    });
+    this.#processes.set(worker, child);
+    child.send({ type: 'files', files: files() });
+  }
+
+  send(worker: number, message: ToWorker, handle?: Handle): void {
+    this.#processes.get(worker)?.send(message, handle);
+  }
+
+  sendAll(message: ToWorker): void {
+    for (const process of this.#processes.values()) process.send(message);
+  }
+
+  signal(worker: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+    const process = this.#processes.get(worker);
+    if (signal === 'SIGTERM') process?.send({ type: 'hurry' });
+    process?.signal(signal);
+  }
+
+  pidOf(worker: number): number | undefined {
+    return this.#processes.get(worker)?.pid;
+  }
+
+  /** Asks a worker how it is, without waiting: the answer is told to the host. */
+  ping(worker: number): void {
+    this.send(worker, { type: 'examine', id: 0 });
+  }
+
+  /** How a worker is; null if it does not answer in time. */
+  async examine(worker: number): Promise<Answer | null> {
+    const id = ++this.#lastQuestion;
+    let timer: NodeJS.Timeout | undefined;
+    const answer = new Promise<Answer | null>((resolve) => {
+      this.#examined.set(id, resolve);
+      timer = setTimeout(() => resolve(null), EXAMINE_TIMEOUT_MS);
+    });
+    this.send(worker, { type: 'examine', id });
+    const result = await answer;
+    clearTimeout(timer);
+    this.#examined.delete(id);
+    return result;
+  }
+
+  /** Where a worker hangs; undefined where that can't be told. One after the other is asked: inspectors share a port. */
+  stackOf(worker: number): Promise<string | undefined> {
+    const stack = this.#lastStack.then(() => this.#processes.get(worker)?.stack());
+    this.#lastStack = stack.catch(() => undefined);
+    return stack;
+  }
+
+  /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */
+  async check(worker: number, terms: HealthTerms): Promise<HealthFailure | null> {
+    const id = ++this.#lastQuestion;
+    const { promise, answer } = awaitCheck(terms);
+    this.#checks.set(id, answer);
+    this.send(worker, { type: 'check', id, ...terms });
+    const failure = await promise;
+    this.#checks.delete(id);
+    return failure;
+  }
+
+  #hear(worker: number, message: Exclude<FromWorker, Listen>, handle: ConnectionHandle | undefined): void {
+    const { dispatch, note, router } = this.#host;
+    switch (message.type) {
+      case 'listening':
+        return dispatch({ type: 'worker-listening', worker });
+      case 'ready':
+        return dispatch({ type: 'worker-ready', worker });
+      case 'preflight-failed':
+        return dispatch({ type: 'worker-preflight-failed', worker, failure: message.failure });
+      case 'admitted':
+        return dispatch({ type: 'worker-admitted', worker });
+      case 'admit-failed':
+        return dispatch({ type: 'worker-admit-failed', worker, error: message.error });
+      case 'withdrew':
+        return dispatch({ type: 'worker-withdrew', worker });
+      case 'drained':
+        return dispatch({ type: 'worker-drained', worker, moved: router.movedOf(worker), closed: message.closed, cut: message.cut });
+      case 'settled':
+        return dispatch({ type: 'worker-settled', worker, moved: router.movedOf(worker), open: message.open });
+      case 'offer':
+        return router.onOffer(worker, message, handle);
+      case 'adopted':
+        return router.onAdopted(worker, message);
+      case 'refused':
+        return router.onRefused(worker, message);
+      case 'vitals':
+        this.#examined.get(message.id)?.(message);
+        return this.#host.onVitals(worker, message.rssBytes);
+      case 'checked':
+        return this.#checks.get(message.id)?.(message.failure);
+      case 'notice':
+        return note(worker, message.text);
+      case 'failed':
+        return; // its end follows, and carries it
+    }
+  }
+
+  #takeSpawned(launch: Launch): Spawned | undefined {
+    const spawned = this.#spawned;
+    this.#spawned = undefined;
+    if (spawned?.launch === launch) return spawned;
+    void spawned?.discard();
+    return undefined;
+  }
+
+  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
+    const { listeners, router, files, note } = this.#host;
+    const known = listeners.files.length;
+    try {
+      const { handle, ...grant } = await listeners.grant(query, terms);
+      if (handle) router.granted(worker, grant.listener);
+      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
+      if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
+    } catch (error) {
+      note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
+      this.send(worker, {
+        type: 'listener',
+        id,
+        errno: -22,
+        listener: 0,
+        address: query.address,
+        addressType: query.addressType,
+        backlog: 0,
+        isAdmitted: false,
+        serverData: null,
+      });
+    }
+  }
+}
+
+function awaitCheck({ requests, timeoutMs }: HealthTerms): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
+  let answer: (failure: HealthFailure | null) => void = () => {};
+  const promise = new Promise<HealthFailure | null>((resolve) => {
+    const failure = { request: requests.map(nameRequest).join(', '), error: `no answer within ${timeoutMs / 1000} s` };
+    const timer = setTimeout(() => resolve(failure), timeoutMs + CHECK_ALLOWANCE_MS);
+    answer = (result) => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+  });
+  return { promise, answer };
+}

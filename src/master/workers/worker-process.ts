@@ -1,0 +1,109 @@
+/** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
+import type { ChildProcess } from 'node:child_process';
+import { Server, Socket } from 'node:net';
+import { type Handle, onHidden, sendHidden } from '../../node/channel.ts';
+import type { ConnectionHandle } from '../../node/connection.ts';
+import { parseFromWorker } from '../../protocol/from-worker.ts';
+import type { ErrorReport, FromWorker, ToWorker, WorkerIdentity } from '../../protocol/worker.ts';
+import { type Ending, killGroup, type Spawned } from './spawn.ts';
+
+/** A worker's last words may still be in the channel when its end is told. */
+const LAST_WORDS_MS = 500;
+
+/** How a process ended; `error` is what it said of it, or why it never began. */
+export type ProcessExit =
+  | { readonly reason: 'exit'; readonly code: number; readonly error?: ErrorReport }
+  | { readonly reason: 'signal'; readonly signal: string; readonly error?: ErrorReport }
+  | { readonly reason: 'spawn-failed'; readonly error: ErrorReport };
+
+/** What the master wants to hear. */
+export interface WorkerListener {
+  /** `handle` comes with an `offer`. */
+  onMessage(message: FromWorker, handle?: ConnectionHandle): void;
+  /** It said something that is none of ours. */
+  onNonsense(mistake: string): void;
+  /** Its channel is closed: it will drain, and can't be told anything more. */
+  onDisconnect(): void;
+  onExit(exit: ProcessExit): void;
+}
+
+/** A running worker. */
+export interface WorkerProcess {
+  readonly pid: number | undefined;
+  send(message: ToWorker, handle?: Handle): void;
+  signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Where its event loop stands still; undefined where that can't be told. */
+  stack(): Promise<string | undefined>;
+}
+
+/** Makes a spawned process a worker. */
+export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets'>, listener: WorkerListener): WorkerProcess {
+  const { child } = spawned;
+  listenTo(spawned, listener);
+  if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
+  spawned.name(identity);
+  return {
+    pid: child.pid,
+    send: (message, handle) => sendHidden(child, message, handle),
+    signal: (signal) => signalWorker(child, signal),
+    stack: () => stackOf(child),
+  };
+}
+
+function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): void {
+  let lastWords: ErrorReport | undefined;
+  let hasEnded = false;
+  void ended.then(async (ending) => {
+    if (!('error' in ending)) await Promise.race([closed, lastWordsPassed()]);
+    hasEnded = true;
+    listener.onExit(exitOf(ending, lastWords));
+  });
+  if (child === undefined) return;
+  onHidden(child, (body, handle) => {
+    const message = parseFromWorker(body);
+    if ('mistake' in message || message.type !== 'offer' || hasEnded) handle?.close(); // kept, it would leak
+    if ('mistake' in message) return listener.onNonsense(message.mistake);
+    if (message.type === 'failed') lastWords = message.error;
+    if (!hasEnded) listener.onMessage(message, handle);
+  });
+  child.on('message', (message, handle) => {
+    if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);
+    if (message === 'ready') return sendHidden(child, { type: 'said-ready' } satisfies ToWorker); // how a program tells PM2
+    listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
+  });
+  // a channel mostly closes because its process ends, which tells more
+  const onDisconnect = () => setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
+  if (child.connected) child.once('disconnect', onDisconnect);
+  else onDisconnect();
+}
+
+function lastWordsPassed(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, LAST_WORDS_MS).unref();
+  });
+}
+
+/** A handle that a program sent to its parent, whom it took for somebody else: kept, it would leak. */
+function closeForeign(handle: Socket | Server): void {
+  if (handle instanceof Server) handle.close();
+  else handle.destroy();
+}
+
+function exitOf(ending: Ending, lastWords: ErrorReport | undefined): ProcessExit {
+  if ('error' in ending) return { reason: 'spawn-failed', error: ending.error };
+  const error = lastWords === undefined ? {} : { error: lastWords };
+  return ending.signal === null ? { reason: 'exit', code: ending.code ?? 0, ...error } : { reason: 'signal', signal: ending.signal, ...error };
+}
+
+/** Loaded only then: it needs `crypto`, which takes a megabyte. */
+async function stackOf(child: ChildProcess): Promise<string | undefined> {
+  const inspector = await import('../../node/inspector.ts');
+  return child.pid === undefined ? undefined : inspector.stackOf(child.pid, () => child.kill('SIGUSR1'));
+}
+
+function signalWorker(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+  const isRunning = child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+  if (!isRunning) return;
+  if (signal === 'SIGKILL') killGroup(child);
+  else child.kill(signal);
+}
