@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { flagName } from '../../src/config/config.ts';
 import { options } from '../../src/config/options.ts';
 import { exitCodes } from '../../src/errors.ts';
 
-const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+const folder = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const read = (path: string) => readFileSync(folder(path), 'utf8');
 
 test('docs/configuration.md has every option with its default', () => {
   const rows = read('docs/configuration.md').split('\n');
@@ -22,8 +25,51 @@ test('docs/cli.md has every exit code', () => {
   for (const [name, code] of Object.entries(exitCodes)) assert.ok(text.includes(`| ${code} | \`${name}\` |`), `${name} is missing`);
 });
 
-test('The README speaks of every test of a promise', () => {
-  const text = read('README.md');
-  for (const promise of ['No connection is refused', 'No request is lost', 'A reload is a transaction', 'Nothing is left behind'])
-    assert.ok(text.includes(`**${promise}`));
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  ...readdirSync(folder('docs')).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : [])),
+];
+
+test('Each promise of the README is a link to its test, and each test of a promise is linked', () => {
+  const [, section = ''] = read('README.md').split(/^## What it promises$/m);
+  const promises = section.split(/^## /m)[0]?.match(/^- .*$/gm) ?? [];
+  assert.ok(promises.length >= 7);
+  for (const promise of promises) {
+    const [, words, path = ''] = /^- \[\*\*(.+?)\*\*\]\((test\/e2e\/.+?)\)/.exec(promise) ?? [];
+    assert.ok(words, `not a link: ${promise}`);
+    assert.match(read(path), /^test\(/m);
+  }
+});
+
+test('Links between pages lead somewhere', () => {
+  for (const page of pages) {
+    for (const [, target = ''] of read(page).matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)) {
+      assert.ok(existsSync(join(folder('.'), dirname(page), target)), `${page} links to ${target}`);
+    }
+  }
+});
+
+test('Links to a part of a page find its heading', () => {
+  const anchors = (page: string) =>
+    (read(page).match(/^#+ .*$/gm) ?? []).map((heading) =>
+      heading
+        .replace(/^#+ /, '')
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    );
+  for (const page of pages) {
+    for (const [, target = '', anchor = ''] of read(page).matchAll(/\]\(([^)#:\s]*)#([^)]+)\)/g)) {
+      const file = target === '' ? page : normalize(join(dirname(page), target));
+      assert.ok(anchors(file).includes(anchor), `${page} links to ${target}#${anchor}`);
+    }
+  }
+});
+
+test('Every page is in the table of contents', () => {
+  const contents = read('docs/README.md');
+  for (const page of pages) if (page.startsWith('docs/') && page !== 'docs/README.md') assert.ok(contents.includes(`(${page.slice(5)})`), page);
 });
