@@ -5,6 +5,9 @@ import { type Option, options } from '../config/options.ts';
 import { GracefulError } from '../errors.ts';
 import { version } from './version.ts';
 
+/** Commands that take the name of a master. */
+const asking = ['reload', 'promote', 'rollback', 'scale', 'status', 'stop'];
+
 type Command = (argv: Readonly<Record<string, unknown>>) => Promise<number>;
 
 /** What belongs to the entry: this module is bundled apart from it, and would have copies. */
@@ -35,40 +38,40 @@ type Choose = (load: () => Promise<Command>) => () => Promise<void>;
 type Describe = (parser: Argv) => Argv;
 
 function describeCommands(args: readonly string[], choose: Choose, { loadStart, releaseSignals }: EntryParts): Argv {
-  const asking = (describe: Describe) => (parser: Argv) => {
+  const interruptible = (describe: Describe) => (parser: Argv) => {
     releaseSignals(); // a command that only asks may be interrupted
     return describe(parser);
   };
   const parser = yargs([...args], '/')
     .scriptName('graceful-super')
     .usage('$0 <command>\n\nRuns a program and swaps its code without losing a connection.')
-    .command('start [script] [args..]', 'Start a program; SIGHUP or "reload" swaps its code', startOptions, choose(loadStart));
-  return describeRules(describeOthers(describeAsking(parser, choose, asking), choose, asking));
+    .command('start [script]', 'Start a program; SIGHUP or "reload" swaps its code', (y) => startOptions(y, 'start'), choose(loadStart));
+  return describeRules(describeOthers(describeAsking(parser, choose, interruptible), choose, interruptible), args);
 }
 
-function describeOthers(parser: Argv, choose: Choose, asking: (describe: Describe) => Describe): Argv {
+function describeOthers(parser: Argv, choose: Choose, interruptible: (describe: Describe) => Describe): Argv {
   return parser
     .command(
       'status [master]',
       'Show what is running',
-      asking((y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' })),
+      interruptible((y) => targetOptions(y).option('json', { type: 'boolean', describe: 'For programs' })),
       choose(async () => (await import('./status.ts')).status),
     )
     .command(
       'stop [master]',
       'Drain and stop',
-      asking(targetOptions),
+      interruptible(targetOptions),
       choose(async () => (await import('./stop.ts')).stop),
     )
     .command(
-      'unit [script] [args..]',
+      'unit [script]',
       'Print systemd units for a program; flags as for "start"',
-      asking((y) => unitOptions(startOptions(y))),
+      interruptible((y) => unitOptions(startOptions(y, 'unit'))),
       choose(async () => (await import('./unit/unit.ts')).unit),
     );
 }
 
-function describeRules(parser: Argv): Argv {
+function describeRules(parser: Argv, args: readonly string[]): Argv {
   return parser
     .parserConfiguration({
       'populate--': true,
@@ -88,29 +91,29 @@ function describeRules(parser: Argv): Argv {
     .wrap(100)
     .fail((message, error) => {
       if (error !== undefined && error.name !== 'YError') throw error;
-      throw new GracefulError('usage', message ?? error.message, { hint: 'graceful-super --help' });
+      throw mistake(message ?? error.message, args);
     });
 }
 
 /** Commands that ask a running master for something. */
-function describeAsking(parser: Argv, choose: Choose, asking: (describe: Describe) => Describe): Argv {
+function describeAsking(parser: Argv, choose: Choose, interruptible: (describe: Describe) => Describe): Argv {
   const run = (command: 'reload' | 'promote' | 'rollback' | 'scale') => choose(async () => (await import('./ask.ts'))[command]);
   return parser
     .command(
       'reload [master]',
       'Swap the code; fails if the new code did not start',
-      asking((y) =>
+      interruptible((y) =>
         targetOptions(y)
           .option('canary', { type: 'string', requiresArg: true, describe: 'N: Only so many new workers at first, beside the old ones' })
           .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' }),
       ),
       run('reload'),
     )
-    .command('promote [master]', 'Let the rest of a canary follow', asking(targetOptions), run('promote'))
+    .command('promote [master]', 'Let the rest of a canary follow', interruptible(targetOptions), run('promote'))
     .command(
       'rollback [master]',
       'End the reload under way, or bring back the code before the last one',
-      asking((y) =>
+      interruptible((y) =>
         targetOptions(y).option('force', { type: 'boolean', describe: 'Also when the last reload came to nothing: back behind the code that serves' }),
       ),
       run('rollback'),
@@ -118,22 +121,32 @@ function describeAsking(parser: Argv, choose: Choose, asking: (describe: Describ
     .command(
       'scale <workers> [master]',
       'Change the number of workers: 4, +1 or -1',
-      asking((y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' })),
+      interruptible((y) => targetOptions(y).positional('workers', { type: 'string', describe: 'How many, or how many more (+) or less (-)' })),
       run('scale'),
     );
 }
 
+/** yargs takes a second script, or a second master, for a command. */
+function mistake(message: string, args: readonly string[]): GracefulError {
+  const [, surplus] = /^Unknown commands?: ([^,]+)/.exec(message) ?? [];
+  const command = ['start', 'unit', ...asking].find((name) => args.includes(name));
+  if (surplus === undefined || command === undefined) return new GracefulError('usage', message, { hint: 'graceful-super --help' });
+  return asking.includes(command)
+    ? new GracefulError('usage', `one master at a time: what is "${surplus}"?`, { hint: `graceful-super ${command} --help` })
+    : new GracefulError('usage', `one script at a time: what is "${surplus}"?`, { hint: 'arguments of the program come after "--"' });
+}
+
 /** What may stand once stands once: the last of two would win silently, or the first. */
 function refuseDoubles(argv: Readonly<Record<string, unknown>>): void {
-  const lists = ['_', '--', 'args', ...Object.keys(options).filter((name) => options[name]?.kind.endsWith('list'))].map((name) => flagName(name));
+  const lists = ['_', '--', ...Object.keys(options).filter((name) => options[name]?.kind.endsWith('list'))].map((name) => flagName(name));
   const twice = Object.keys(argv).find((key) => Array.isArray(argv[key]) && !lists.includes(flagName(key)));
   if (twice !== undefined) throw new GracefulError('usage', `${flagName(twice)} is given more than once`, { hint: 'graceful-super --help' });
 }
 
-function startOptions(parser: Argv): Argv {
+function startOptions(parser: Argv, command: string): Argv {
   const positional = parser
+    .usage(`graceful-super ${command} [script] [options] [-- arguments of the program]`)
     .positional('script', { type: 'string', describe: 'Program to run; what follows "--" are its arguments' })
-    .positional('args', { type: 'string', array: true, hidden: true })
     .option('config', { type: 'string', requiresArg: true, describe: 'JSON, JS or MJS file with options, script, args and env' })
     .epilogue(
       'TIME is a number with a unit: 500ms, 30s, 5m, 1h30m. Every option can also stand in the environment,\nas GRACEFUL_SUPER_DRAIN_TIMEOUT for --drain-timeout, and in the file, as drainTimeout.',

@@ -3,7 +3,6 @@ import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { type ConfigSources, defaultRuntimeDir, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
-import { GracefulError } from '../errors.ts';
 import { makeRuntimeDir } from '../master/control/runtime-dir.ts';
 import { checkPidFile } from '../master/pid-file.ts';
 import { resolveLaunch, unresolvedNode } from '../master/workers/release.ts';
@@ -29,10 +28,8 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   }
 }
 
-/** What the command line says, and where. @throws GracefulError `usage` */
+/** What the command line says, and where. */
 export function sourcesOf(argv: Readonly<Record<string, unknown>>, env: Readonly<NodeJS.ProcessEnv>): ConfigSources {
-  const extra = (argv['args'] as string[] | undefined) ?? [];
-  if (extra.length > 0) throw new GracefulError('usage', `one script at a time: what is "${extra[0]}"?`, { hint: 'arguments of the program come after "--"' });
   return {
     flags: Object.fromEntries(Object.keys(options).map((name) => [name, argv[name]])),
     script: argv['script'] as string | undefined,

@@ -6,6 +6,7 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { GracefulError } from '../errors.ts';
 import type { HealthRequest } from '../protocol/worker.ts';
+import { fromEcosystem } from './ecosystem.ts';
 import { readConfigFile } from './file.ts';
 import type { ListenSpec } from './listen-spec.ts';
 import { type Option, options } from './options.ts';
@@ -98,8 +99,8 @@ const ENV_PREFIX = 'GRACEFUL_SUPER_';
 /** Reads and checks everything. @throws GracefulError `config-invalid` that lists every mistake, `config-unreadable`, `usage` without a script */
 export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const file = sources.configFile ?? sources.env[`${ENV_PREFIX}CONFIG`];
-  const fromFile = file === undefined ? {} : await readConfigFile(resolve(sources.folder, file));
   const filePath = file === undefined ? undefined : resolve(sources.folder, file);
+  const fromFile = filePath === undefined ? {} : await readFile(filePath, sources);
   const mistakes: string[] = [];
   const written = gather(sources, fromFile, filePath, mistakes);
   const values = check(written, mistakes);
@@ -130,6 +131,12 @@ export function defaultRuntimeDir(env: Readonly<NodeJS.ProcessEnv>, tmp: string)
   if (uid === 0 && process.platform === 'linux') return '/run/graceful-super';
   const xdg = env['XDG_RUNTIME_DIR'];
   return xdg ? resolve(xdg, 'graceful-super') : resolve(tmp, `graceful-super-${uid}`);
+}
+
+/** An ecosystem file of PM2 is one, too. */
+async function readFile(path: string, { flags, env }: ConfigSources): Promise<Record<string, unknown>> {
+  const values = await readConfigFile(path);
+  return fromEcosystem(values, path, flags['name'] ?? env[envName('name')]) ?? values;
 }
 
 function gather(sources: ConfigSources, fromFile: Record<string, unknown>, filePath: string | undefined, mistakes: string[]): Map<string, Written> {

@@ -1,8 +1,8 @@
 /** What a configured value must look like, and what becomes of it: one form a kind of value. */
-import { availableParallelism } from 'node:os';
 import * as v from 'valibot';
 import type { HealthRequest } from '../protocol/worker.ts';
 import { type ListenSpec, parseListenSpec } from './listen-spec.ts';
+import { countCores } from './parallelism.ts';
 
 /** Turns anything into a T, or says in an issue what was expected. */
 export type Form<T> = v.GenericSchema<unknown, T>;
@@ -94,7 +94,7 @@ export function toName(value: unknown): string | undefined {
 
 /** How many workers; `auto` is one a core. */
 export function toWorkers(value: unknown): number | undefined {
-  return value === 'auto' ? availableParallelism() : toWhole(value, 1, 1024);
+  return value === 'auto' ? countCores() : toWhole(value, 1, 1024);
 }
 
 /** How many workers may start at once. */

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type ErrorCode, exitCodes } from '../../src/errors.ts';
@@ -76,7 +77,7 @@ test('What is no command line is refused with a hint', async () => {
   await refused(['start', echo, '--listen'], /Not enough arguments following: listen/);
   await refused(['start', echo, '--workers', '1', '--workers', '2'], /--workers is given more than once/);
   await refused(['start', echo, '--config', 'a.json', '--config', 'b.json'], /--config is given more than once/);
-  await refused(['stop', 'a', 'b'], /Unknown command: b/);
+  await refused(['stop', 'a', 'b'], /one master at a time: what is "b"\?/, /stop --help/);
 });
 
 test('Every mistake in the values is told at once: where, what was expected, what was got', async () => {
@@ -114,7 +115,12 @@ test('Every mistake in the values is told at once: where, what was expected, wha
 test('A script that is missing or a directory', async () => {
   await assertRefused(['start', './nope.js'], { code: 'script-not-found', says: /cannot start .*\/nope\.js: no such file/, hint: /comes after "start"/ });
   await assertRefused(['start', `${echo}/x.js`], { code: 'script-not-found', says: /no such file/, hint: /comes after "start"/ });
-  await assertRefused(['start', root], { code: 'script-is-directory', says: /it is a directory/, hint: /index\.js/ });
+  await assertRefused(['start', tmpdir()], {
+    code: 'script-is-directory',
+    says: /it is a directory without package\.json or index\.js/,
+    hint: /name the file/,
+  });
+  await assertRefused(['start', 'npm', '--', 'start'], { code: 'script-not-found', says: /cannot start .*\/npm: no such file/, hint: /would stand between/ });
 });
 
 test('A script, a folder on its way, a control folder or a port that the user has no right to', needsNobody, async () => {

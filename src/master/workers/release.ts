@@ -2,11 +2,12 @@
  * What a generation is started from: script, working directory, environment and Node binary, resolved anew for each one.
  * A generation keeps what it was resolved to: a worker that takes a crashed one's place runs the code that has proved itself.
  */
-import { accessSync, constants, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { Config } from '../../config/config.ts';
 import { GracefulError, systemCode } from '../../errors.ts';
+import { resolveScript } from './script.ts';
 
 const OLDEST_NODE = [20, 19] as const;
 
@@ -45,28 +46,6 @@ export function isStillThere({ script, cwd, node }: Launch): boolean {
 export function unresolvedNode(argv0: string, execPath: string, env: Readonly<NodeJS.ProcessEnv>, folder: string): string {
   const candidates = argv0.includes('/') ? [resolve(folder, argv0)] : inPath(argv0, env);
   return candidates.find((path) => realpathOf(path) === execPath) ?? execPath;
-}
-
-function resolveScript(script: string): string {
-  const stats = statOrThrow(script, (reason, cause) => {
-    if (systemCode(cause) === 'EACCES') return unreadable(script, cause);
-    return new GracefulError('script-not-found', `cannot start ${script}: ${reason}`, { hint: 'the path of the script comes after "start"', cause });
-  });
-  if (stats.isDirectory())
-    throw new GracefulError('script-is-directory', `cannot start ${script}: it is a directory`, { hint: 'name the file in it, such as index.js' });
-  try {
-    accessSync(script, constants.R_OK);
-  } catch (cause) {
-    throw unreadable(script, cause);
-  }
-  return realpathSync(script);
-}
-
-function unreadable(script: string, cause: unknown): GracefulError {
-  return new GracefulError('script-unreadable', `cannot start ${script}: permission denied`, {
-    hint: 'the user that runs the master must be able to read it',
-    cause,
-  });
 }
 
 function resolveFolder(folder: string): string {

@@ -59,9 +59,8 @@ const line = fc
 
 /** What `start` looks at. */
 function seen(argv: Readonly<Record<string, unknown>>): unknown {
-  const extra = argv['args'] as string[] | undefined;
   const flags = Object.fromEntries(names.filter((name) => argv[name] !== undefined).map((name) => [name, argv[name]]));
-  return { ...flags, script: argv['script'], rest: argv['--'], extra: extra?.length ? extra : undefined };
+  return { ...flags, script: argv['script'], rest: argv['--'] };
 }
 
 test('yargs reads the same', async () => {
