@@ -18,10 +18,13 @@ export function takeIdentity(): WorkerIdentity | undefined {
   return text.endsWith('\n') ? (JSON.parse(text) as WorkerIdentity) : process.exit();
 }
 
-/** A process that is forked by what NODE_OPTIONS load has variable and channel, too, but its descriptor is something else. */
+/**
+ * A process that is forked by what NODE_OPTIONS load has variable and channel, too, but its descriptor is something else. `bigint`, as in every synchronous
+ * stat of a worker: Node keeps the others in an array that `realpathSync` reads, too, and after a socket it follows no symlink (nodejs/node#51142).
+ */
 function isSocket(fd: number): boolean {
   try {
-    return fstatSync(fd).isSocket();
+    return fstatSync(fd, { bigint: true }).isSocket();
   } catch {
     return false; // EBADF; not a number
   }

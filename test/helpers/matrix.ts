@@ -23,6 +23,7 @@ const dependent = [
   'handoff-websocket',
   'health-check',
   'health-page',
+  'installed-by-links',
   'listeners',
   'no-connection-is-refused',
   'no-idle-connection-is-dropped',

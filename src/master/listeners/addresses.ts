@@ -91,6 +91,6 @@ function plain({ address, addressType }: Address): string {
 
 /** As /run/app.sock and /var/run/app.sock are. */
 function isSameFile(path: string, other: string): boolean {
-  const [one, two] = [path, other].map((name) => (name.startsWith('/') ? statSync(name, { throwIfNoEntry: false }) : undefined));
+  const [one, two] = [path, other].map((name) => (name.startsWith('/') ? statSync(name, { bigint: true, throwIfNoEntry: false }) : undefined));
   return one !== undefined && two !== undefined && one.dev === two.dev && one.ino === two.ino;
 }

@@ -42,7 +42,7 @@ export async function bindFirst(candidates: readonly Address[]): Promise<Binding
 export function cannotListen(spec: ListenSpec, errno: number): GracefulError {
   const where = spec.kind === 'unix' ? spec.path : `${spec.host ?? '*'}:${spec.port}`;
   const name = getSystemErrorName(errno);
-  if (spec.kind === 'unix' && errno === EADDRINUSE && !lstatSync(spec.path, { throwIfNoEntry: false })?.isSocket()) {
+  if (spec.kind === 'unix' && errno === EADDRINUSE && !lstatSync(spec.path, { bigint: true, throwIfNoEntry: false })?.isSocket()) {
     return new GracefulError('not-a-socket', `cannot listen on ${where}: the file is there and is no socket`, { hint: 'remove it, or pass another path' });
   }
   if (name === 'EADDRINUSE') {
@@ -63,7 +63,7 @@ export function cannotListen(spec: ListenSpec, errno: number): GracefulError {
 async function bindPath(path: string): Promise<ListenHandle | number> {
   const handle = bindHandle(path, -1, -1, 0);
   if (handle !== EADDRINUSE || path.startsWith('\0')) return handle;
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return handle;
+  if (!lstatSync(path, { bigint: true, throwIfNoEntry: false })?.isSocket()) return handle;
   const stale = rememberFile(path);
   if (await isAnswered(path)) return handle;
   removeIfOurs(stale);

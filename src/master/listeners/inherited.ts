@@ -58,7 +58,7 @@ export function inherit(env: Readonly<NodeJS.ProcessEnv>): Inheritance {
 /** The socket, or in words what it is instead. */
 function openSocket(fd: number, name: string | null): InheritedSocket | string {
   try {
-    if (!fstatSync(fd).isSocket()) return 'it is no socket';
+    if (!fstatSync(fd, { bigint: true }).isSocket()) return 'it is no socket';
     const handle = openHandle(fd);
     if (typeof handle === 'number') return `it is no stream socket (${getSystemErrorName(handle)}); ListenStream= makes one`;
     if (hasPeer(handle)) return connection;
@@ -81,7 +81,7 @@ function addressOf(handle: ListenHandle, fd: number): Address | string {
 
 /** Node can't say what a Unix socket is bound to; the kernel can. @see proc_net_unix(5) */
 function pathOf(fd: number): Address | string {
-  const { ino } = fstatSync(fd);
+  const { ino } = fstatSync(fd, { bigint: true });
   for (const line of readFileSync('/proc/self/net/unix', 'utf8').split('\n')) {
     const [, flags = '', state = '', inode, path] = /^\S+ \S+ \S+ (\S+) \S+ (\S+) +(\d+)(?: (.*))?$/.exec(line) ?? [];
     if (inode !== String(ino)) continue;
@@ -94,5 +94,5 @@ function pathOf(fd: number): Address | string {
 }
 
 function isPathGone({ address, addressType }: Address): boolean {
-  return addressType === -1 && address.startsWith('/') && !lstatSync(address, { throwIfNoEntry: false })?.isSocket();
+  return addressType === -1 && address.startsWith('/') && !lstatSync(address, { bigint: true, throwIfNoEntry: false })?.isSocket();
 }
