@@ -81,7 +81,7 @@ export const options: Readonly<Record<string, Option>> = {
   giveUpAfter: option(duration(0), undefined, 'How long a crash loop may last until the master ends (default: for ever)', { value: 'TIME' }),
   restart: option(oneOf(['always', 'on-failure', 'never']), 'always', 'Which workers are started again when they end by themselves', {}),
   heartbeatTimeout: option(duration(0), '1m', 'How long the event loop of a worker may stand still until it is replaced; 0: for ever', { value: 'TIME' }),
-  blockedStack: option(toggle(), true, 'Log where a blocked worker hangs: its inspector is open on loopback for a moment', { kind: 'toggle' }),
+  blockedStack: option(toggle(), false, 'Log where a blocked worker hangs: a thread in each worker can tell, which takes 10 to 20 MB', { kind: 'toggle' }),
   maxMemory: option(size(), undefined, 'Resident memory above which a worker is replaced, such as 500M', { value: 'SIZE' }),
   maxAge: option(duration(1000), undefined, 'How long a worker serves until it is replaced, less up to a tenth', { value: 'TIME' }),
   health: option(

@@ -176,6 +176,8 @@ export interface WorkerIdentity {
   readonly preflight: HealthTerms;
   /** Descriptor of its tickets. */
   readonly tickets: number;
+  /** Descriptor over which a thread of it is asked where it hangs; null: it has none. */
+  readonly watcher: number | null;
   readonly times: DrainTimes;
   /** Named listeners of the master: what to give to `server.listen`. */
   readonly listeners: Readonly<Record<string, { readonly host?: string; readonly port: number } | { readonly path: string }>>;

@@ -32,6 +32,8 @@ interface Parts {
   readonly servers: Servers;
   readonly mover: Mover;
   readonly adopt: ReturnType<typeof prepareAdopter>;
+  /** It serves, and may hang from now on. */
+  readonly watch: () => void;
 }
 
 const ORPHAN_TRIES = 50;
@@ -46,7 +48,7 @@ function isThread(): boolean {
   return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
 }
 
-function supervise({ master, worker, generation, waitReady, preflight, tickets, times, listeners }: WorkerIdentity): void {
+function supervise({ master, worker, generation, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
@@ -69,10 +71,11 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
     if (!waitReady) setImmediate(() => captured.isAsking || readiness.ready());
   };
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket: ticketTaker(tickets), isDraining: () => drain.hasBegun });
+  const watch = prepareWatch(watcher, tell);
   onHidden(process, (body, handle) => {
     const message = body as ToWorker;
     if (message.type === 'files') files = message.files;
-    else obey(message, handle, { tell, captured, drain, readiness, servers, mover, adopt });
+    else obey(message, handle, { tell, captured, drain, readiness, servers, mover, adopt, watch });
   });
   // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   process.once('disconnect', () => {
@@ -106,7 +109,7 @@ function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
 
 /** Does what the master says. */
 function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
-  const { tell, captured, drain, readiness, servers, mover, adopt } = parts;
+  const { tell, captured, drain, readiness, servers, mover, adopt, watch } = parts;
   switch (message.type) {
     case 'listener':
       captured.onReply(message, handle as ListenHandle | undefined);
@@ -131,12 +134,23 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
     case 'hurry':
       return drain.hurry();
     case 'examine':
+      watch();
       return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: process.memoryUsage.rss() });
     case 'said-ready':
       return readiness.ready();
     case 'check':
       return void check(servers, message).then((failure) => tell({ type: 'checked', id: message.id, failure }));
   }
+}
+
+/** @returns starts the thread that tells where this one hangs, once; late, since most of those that start serve before they hang */
+function prepareWatch(watcher: number | null, tell: (message: FromWorker) => void): () => void {
+  let isDone = watcher === null;
+  return () => {
+    if (isDone || watcher === null) return;
+    isDone = true;
+    void import('./watcher.ts').then(({ startWatcher }) => startWatcher(watcher, (text) => tell({ type: 'notice', text })));
+  };
 }
 
 async function check(servers: Servers, terms: Extract<ToWorker, { type: 'check' }>): Promise<HealthFailure | null> {

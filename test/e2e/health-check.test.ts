@@ -26,6 +26,7 @@ class Worker implements AsyncDisposable {
       waitReady: false,
       preflight: { ...terms, requests: [] },
       tickets: 4,
+      watcher: null,
       times: defaultTimes,
       listeners: {},
     };

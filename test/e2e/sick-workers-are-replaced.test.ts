@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { asleep } from '../helpers/chaos.ts';
 import { Crowd } from '../helpers/crowd.ts';
-import { ask, fixture, type LoggedEvent, poll, type Rig, residentMemory, startMaster } from '../helpers/rig.ts';
+import { ask, fixture, type LoggedEvent, listensOn, poll, type Rig, residentMemory, startMaster } from '../helpers/rig.ts';
 import { startStorm } from '../helpers/storm.ts';
 
 const KEPT = 20;
@@ -71,6 +71,27 @@ test('A worker that comes to itself before it is killed hands its connections ov
   assert.ok(crowd.clients.every(({ isOpen, pid }) => isOpen && pid === successor));
   assert.deepEqual(rig.all('worker-overran'), []);
 });
+
+for (const [title, flag] of [
+  ['A worker that hangs tells where, if that was asked for', '--blocked-stack'],
+  ['A worker that hangs is not asked where', '--no-blocked-stack'],
+] as const) {
+  test(`${title}; nobody can connect to it to run code in it`, async () => {
+    const flags = ['--heartbeat-timeout', '1s', '--kill-timeout', '1m', flag, ...preload('blocks-on-signal.cjs')];
+    await using rig = await startMaster({ script: 'http-echo.cjs', flags, env: { NODE_OPTIONS: `--require=${fixture('tells-thread.cjs')}` } });
+    const [sick] = (await rig.pids()) as [number]; // it was asked how it is, and so has its thread
+    const before = listensOn(sick);
+    process.kill(sick, 'SIGUSR2');
+    if (flag === '--blocked-stack') await rig.until('worker-stack');
+    await rig.until('worker-draining');
+    const after = listensOn(sick);
+    process.kill(sick, 'SIGKILL');
+    const [told, ...others] = rig.all('worker-stack');
+    assert.deepEqual([after, others], [before, []]);
+    assert.match(String(told?.['stack']), flag === '--blocked-stack' ? /at hangsHere \(.*blocks-on-signal\.cjs:\d+:\d+\)/ : /^undefined$/);
+    assert.doesNotMatch(rig.stdout, /thread [^0]/); // what the program loads is not loaded in ours
+  });
+}
 
 test('A worker that is being debugged is not judged by its heartbeat', async () => {
   const flags = (timeout: string) => ['--heartbeat-timeout', timeout, '--kill-timeout', '300ms'];

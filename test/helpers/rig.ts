@@ -280,6 +280,13 @@ export function descriptors(pid: number): string[] {
   });
 }
 
+/** How many TCP sockets a process listens on. */
+export function listensOn(pid: number): number {
+  const sockets = new Set(descriptors(pid));
+  const rows = ['tcp', 'tcp6'].flatMap((table) => readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trim().split('\n').slice(1));
+  return rows.map((row) => row.trim().split(/\s+/)).filter(([, , , state, , , , , , inode]) => state === '0A' && sockets.has(`socket:[${inode}]`)).length;
+}
+
 /** Resident memory of a process, in bytes. */
 export function residentMemory(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;

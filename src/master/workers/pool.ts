@@ -55,7 +55,6 @@ export class WorkerPool {
   readonly #examined = new Map<number, (answer: Answer) => void>();
   readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
   #lastQuestion = 0;
-  #lastStack: Promise<unknown> = Promise.resolve();
   #spawned: Spawned | undefined;
 
   constructor(host: PoolHost) {
@@ -138,11 +137,9 @@ export class WorkerPool {
     return result;
   }
 
-  /** Where a worker hangs; undefined where that can't be told. One after the other is asked: inspectors share a port. */
-  stackOf(worker: number): Promise<string | undefined> {
-    const stack = this.#lastStack.then(() => this.#processes.get(worker)?.stack());
-    this.#lastStack = stack.catch(() => undefined);
-    return stack;
+  /** Where a worker hangs; undefined where that can't be told. */
+  async stackOf(worker: number): Promise<string | undefined> {
+    return this.#processes.get(worker)?.stack();
   }
 
   /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */

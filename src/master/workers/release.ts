@@ -19,6 +19,8 @@ export interface Launch {
   readonly nodeArgs: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** It has a thread that can say where it hangs. */
+  readonly isWatched: boolean;
 }
 
 /** Where the master itself was started. */
@@ -34,7 +36,7 @@ export async function resolveLaunch(config: Config, origin: Origin): Promise<Lau
   const cwd = resolveFolder(config.cwd);
   const env = { ...cleaned(origin.env), ...readEnvFiles(config.environmentFile), ...config.env, PWD: cwd };
   const node = await resolveNode(config.node ?? origin.node, origin.env);
-  return { script, args: config.args, node, nodeArgs: config.nodeArg, cwd, env };
+  return { script, args: config.args, node, nodeArgs: config.nodeArg, cwd, env, isWatched: config.blockedStack };
 }
 
 /** False when the files are gone, as when an old release was removed. */

@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Writable } from 'node:stream';
+import type { Duplex, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type ErrorReport, toReport } from '../../errors.ts';
 import { WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
@@ -16,6 +16,8 @@ const PRELOAD = fileURLToPath(new URL('../worker/preload.cjs', import.meta.url))
 /** After the standard streams and the channel. */
 const TICKETS_FD = 4;
 const IDENTITY_FD = 5;
+/** Where a thread of the worker is asked where it hangs. */
+const WATCHER_FD = 6;
 /** A spawn takes six descriptors at once, and its child some until it has begun. */
 const SPARE_DESCRIPTORS = 18;
 
@@ -26,12 +28,14 @@ export interface Spawned {
   readonly tickets: Tickets | undefined;
   readonly ticketsError: unknown;
   readonly child: ChildProcess | undefined;
+  /** The descriptor of its watcher, if it has one. */
+  readonly watcher: Duplex | undefined;
   /** Settles when it has ended, or when it is known that it never began. */
   readonly ended: Promise<Ending>;
   /** Settles when its channel is read to the end, too. */
   readonly closed: Promise<unknown>;
   /** Lets it be a worker. */
-  name(identity: Omit<WorkerIdentity, 'tickets'>): void;
+  name(identity: Omit<WorkerIdentity, 'tickets' | 'watcher'>): void;
   /** Ends it if it was never named. */
   discard(): Promise<void>;
 }
@@ -52,17 +56,21 @@ export function spawnWorker(launch: Launch, folder: string): Spawned {
       child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     const closed = new Promise((resolve) => child.once('close', resolve));
-    const gate = (child.stdio as readonly unknown[] | undefined)?.[IDENTITY_FD] as Writable | undefined; // none if it never began
+    const streams = child.stdio as readonly unknown[] | undefined; // none if it never began
+    const gate = streams?.[IDENTITY_FD] as Writable | undefined;
+    const watcher = streams?.[WATCHER_FD] as Duplex | undefined;
     gate?.on('error', () => {}); // EPIPE: it has ended
     let isNamed = false;
     return {
       ...common,
       child,
+      watcher,
       ended,
       closed,
       name(identity) {
         isNamed = true;
-        gate?.end(`${JSON.stringify({ ...identity, tickets: TICKETS_FD } satisfies WorkerIdentity)}\n`, () => gate.destroy());
+        const fds = { tickets: TICKETS_FD, watcher: launch.isWatched ? WATCHER_FD : null };
+        gate?.end(`${JSON.stringify({ ...identity, ...fds } satisfies WorkerIdentity)}\n`, () => gate.destroy());
       },
       async discard() {
         if (isNamed) return;
@@ -73,7 +81,7 @@ export function spawnWorker(launch: Launch, folder: string): Spawned {
     };
   } catch (error) {
     const ended = Promise.resolve({ error: toReport(error) });
-    return { ...common, child: undefined, ended, closed: ended, name() {}, discard: async () => tickets?.close() };
+    return { ...common, child: undefined, watcher: undefined, ended, closed: ended, name() {}, discard: async () => tickets?.close() };
   }
 }
 
@@ -87,7 +95,7 @@ export function killGroup(child: ChildProcess): void {
   child.kill('SIGKILL');
 }
 
-function forkChild({ script, args, node, nodeArgs, cwd, env }: Launch, tickets: Tickets | undefined): ChildProcess {
+function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined): ChildProcess {
   ensureDescriptors();
   return fork(script, args, {
     execPath: node,
@@ -95,7 +103,7 @@ function forkChild({ script, args, node, nodeArgs, cwd, env }: Launch, tickets: 
     cwd,
     env: { ...env, [WORKER_VARIABLE]: String(IDENTITY_FD) },
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets?.fd ?? 'ignore', 'pipe'],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets?.fd ?? 'ignore', 'pipe', ...(isWatched ? (['pipe'] as const) : [])],
   });
 }
 

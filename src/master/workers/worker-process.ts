@@ -6,6 +6,7 @@ import type { ConnectionHandle } from '../../node/connection.ts';
 import { parseFromWorker } from '../../protocol/from-worker.ts';
 import type { ErrorReport, FromWorker, ToWorker, WorkerIdentity } from '../../protocol/worker.ts';
 import { type Ending, killGroup, type Spawned } from './spawn.ts';
+import { stackAsker } from './stack.ts';
 
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
@@ -37,7 +38,7 @@ export interface WorkerProcess {
 }
 
 /** Makes a spawned process a worker. */
-export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets'>, listener: WorkerListener): WorkerProcess {
+export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets' | 'watcher'>, listener: WorkerListener): WorkerProcess {
   const { child } = spawned;
   listenTo(spawned, listener);
   if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
@@ -46,7 +47,7 @@ export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'ti
     pid: child.pid,
     send: (message, handle) => sendHidden(child, message, handle),
     signal: (signal) => signalWorker(child, signal),
-    stack: () => stackOf(child),
+    stack: stackAsker(spawned.watcher),
   };
 }
 
@@ -93,12 +94,6 @@ function exitOf(ending: Ending, lastWords: ErrorReport | undefined): ProcessExit
   if ('error' in ending) return { reason: 'spawn-failed', error: ending.error };
   const error = lastWords === undefined ? {} : { error: lastWords };
   return ending.signal === null ? { reason: 'exit', code: ending.code ?? 0, ...error } : { reason: 'signal', signal: ending.signal, ...error };
-}
-
-/** Loaded only then: it needs `crypto`, which takes a megabyte. */
-async function stackOf(child: ChildProcess): Promise<string | undefined> {
-  const inspector = await import('../../node/inspector.ts');
-  return child.pid === undefined ? undefined : inspector.stackOf(child.pid, () => child.kill('SIGUSR1'));
 }
 
 function signalWorker(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {

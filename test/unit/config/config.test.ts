@@ -31,7 +31,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     restartWindow: 60_000,
     restart: 'always',
     heartbeatTimeout: 60_000,
-    blockedStack: true,
+    blockedStack: false,
     preflight: [],
     preflightStatus: [[200, 299]],
     preflightTimeout: 5000,
