@@ -29,7 +29,7 @@ const command = {
 rmSync('dist', { recursive: true, force: true });
 const parts = [['src/cli/entry.ts', './entry.cjs'], ...Object.entries(apart).map(([path, entry]) => [entry, fileOf(path)])];
 const built = await Promise.all(parts.map(([entry, file]) => build({ ...command, entryPoints: [entry], outfile: `dist/cli/${file}` })));
-await build({ ...commonJs, entryPoints: ['src/worker/preload.ts'], outfile: 'dist/worker/preload.cjs' });
+await build({ ...commonJs, entryPoints: ['src/worker/entry.ts'], outfile: 'dist/worker/preload.cjs' });
 await build({
   ...common,
   format: 'esm',

@@ -8,7 +8,7 @@ import { Supervisor, type SupervisorOptions } from './supervisor.ts';
 
 /** Runs until it is stopped. @returns the exit code @throws GracefulError when it can't begin; then nothing is left behind */
 export async function supervise(options: SupervisorOptions): Promise<number> {
-  if (!canBind)
+  if (!canBind())
     throw new GracefulError('node-unusable', `Node ${process.version} lacks what graceful-super needs to hold a socket`, {
       hint: 'use a Node version of the README',
     });

@@ -10,7 +10,7 @@
  * - `handle.listen`, `server._handle`, `handle.onconnection`: a worker's backlog is the master's to choose, accepting can wait for the admission,
  *   and a server can stop accepting while its program goes on to believe that it listens.
  */
-import net from 'node:net';
+import type net from 'node:net';
 
 /** A listening socket as libuv has it (`TCP` or `Pipe`). */
 export interface ListenHandle {
@@ -24,16 +24,6 @@ export interface ListenHandle {
   onconnection?(errno: number, connection: object): void;
   /** Of a Unix socket; 1: all may read, 2: all may write. */
   fchmod?(mode: number): number;
-}
-
-/** A `listen` as Node hands it on; `port` and `addressType` are null for a descriptor. */
-interface PrivateQuery {
-  readonly address: string | null;
-  readonly port: number | null;
-  readonly addressType: number | null;
-  readonly backlog: number | undefined;
-  readonly fd: number | undefined;
-  readonly flags: number | undefined;
 }
 
 interface SocketName {
@@ -51,16 +41,22 @@ interface InternalServer {
   _listen2(address: string | null, port: number, addressType: number, backlog: number, fd: undefined, flags: number): void;
 }
 
+const EOPNOTSUPP = -95;
 const acceptors = new WeakMap<net.Server, ListenHandle>();
-const createServerHandle = (net as Internals)._createServerHandle;
+const given = new WeakMap<net.Server, ListenHandle>();
 
 /** False where this Node lacks what a master needs. */
-export const canBind: boolean = typeof createServerHandle === 'function';
+export function canBind(): boolean {
+  return typeof internals()._createServerHandle === 'function';
+}
+
+function internals(): Internals {
+  return process.getBuiltinModule('node:net') as Internals;
+}
 
 /** Binds without listening. @returns the handle, or an errno below 0 */
 export function bindHandle(address: string, port: number, addressType: number, flags: number): ListenHandle | number {
-  if (createServerHandle === undefined) return -95; // EOPNOTSUPP
-  const handle = createServerHandle(address, port, addressType, undefined, flags);
+  const handle = internals()._createServerHandle?.(address, port, addressType, undefined, flags) ?? EOPNOTSUPP;
   if (typeof handle === 'number') return handle;
   const errno = handle.getsockname?.({}) ?? 0;
   if (errno === 0) return handle;
@@ -70,7 +66,7 @@ export function bindHandle(address: string, port: number, addressType: number, f
 
 /** Takes an inherited descriptor over. @returns the handle; an errno below 0 where it is neither a TCP nor a Unix stream socket */
 export function openHandle(fd: number): ListenHandle | number {
-  return createServerHandle?.(null, null, null, fd, 0) ?? -95; // EOPNOTSUPP
+  return internals()._createServerHandle?.(null, null, null, fd, 0) ?? EOPNOTSUPP;
 }
 
 /** The port that a handle is bound to; 0 for a Unix socket. */
@@ -107,10 +103,14 @@ export function failListen(server: net.Server, errno: number, where: { address: 
   internal._listen2(where.address, where.port, where.addressType, 0, undefined, 0);
 }
 
-/** Lets Node bind by itself, as if there were no supervisor. */
-export function listenPrivately(server: net.Server, query: PrivateQuery): void {
-  const { address, port, addressType, backlog = 0, fd, flags = 0 } = query;
-  (server as unknown as InternalServer)._listen2(address, port as number, addressType as number, backlog, fd as undefined, flags);
+/** Remembers what a server listens with: somebody may take it from there and go on. */
+export function keepGiven(server: net.Server, handle: ListenHandle): void {
+  given.set(server, handle);
+}
+
+/** It was not closed, whoever has it by now. */
+export function isOpen(handle: ListenHandle): boolean {
+  return (handle.fd ?? 0) >= 0;
 }
 
 /**
@@ -121,7 +121,7 @@ export function listenPrivately(server: net.Server, query: PrivateQuery): void {
 export function stopAccepting(server: net.Server): void {
   const internal = server as unknown as InternalServer;
   const handle = internal._handle;
-  if (!handle) return;
+  if (!handle) return given.get(server)?.close(); // `cluster` takes the handle of a server that it made
   const acceptor = standIn(handle);
   acceptors.set(server, acceptor);
   internal._handle = acceptor;

@@ -3,10 +3,9 @@
  * believe that they listen, but accept nothing, so a new generation meets no client before all of it is ready.
  */
 import type { Server } from 'node:net';
-import { constants } from 'node:os';
 import { resolve } from 'node:path';
-import { answerListens, exportServerData, importServerData, type ServerQuery } from '../node/cluster.ts';
-import { failListen, holdBack, type ListenHandle, listenPrivately } from '../node/handle.ts';
+import { failListen, holdBack, isOpen, type ListenHandle } from '../node/handle.ts';
+import { answerListens, exportServerData, importServerData, type ServerQuery } from '../node/listen.ts';
 import type { ListenQuery, ToWorker } from '../protocol/worker.ts';
 import type { Servers } from './servers.ts';
 
@@ -31,33 +30,30 @@ interface Pending {
 /** Installs the hook. `ask` sends a query to the master; `servers` know which listener of the master's a server has; `holdsBack`: nothing is accepted before the admission. */
 export function capture(ask: (id: number, query: ListenQuery) => void, servers: Pick<Servers, 'named' | 'listeningOn'>, holdsBack: () => boolean): Capture {
   const pending = new Map<number, Pending>();
-  const held: { readonly server: Server; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
+  const held: { readonly server: Server; readonly handle: ListenHandle; readonly listen: () => number; readonly reply: Reply; readonly port: number }[] = [];
   const places = placeKeeper();
   let isAdmitted = false;
   let lastId = 0;
-  answerListens((server, query, answer) => {
-    const { fd, port, addressType } = query;
-    if (port === null || addressType === null || (typeof fd === 'number' && fd >= 0)) {
-      return listenPrivately(server, query);
-    }
+  answerListens((server, query, listening) => {
+    const { port, addressType } = query;
     const id = ++lastId;
     const place = port === 0 ? places.take(`${query.address}:${addressType}`) : undefined;
     if (place) server.once('close', place.leave);
     pending.set(id, {
       onReply(reply, handle) {
         // other processes may share an address, two servers of one process may not
-        const errno = handle && servers.listeningOn(reply.listener) ? -constants.errno.EADDRINUSE : reply.errno;
+        const errno = handle && servers.listeningOn(reply.listener) ? errnoInUse() : reply.errno;
         if (handle === undefined || errno < 0) {
           handle?.close();
           place?.leave();
-          return failListen(server, errno, { ...reply, address: query.address ?? reply.address, port });
+          return listening.fail(errno, { ...reply, address: query.address ?? reply.address, port });
         }
         servers.named(server, reply.listener);
         importServerData(server, reply.serverData);
         const mayAccept = isAdmitted || (reply.isAdmitted && !holdsBack());
         const listen = holdBack(handle, reply.backlog, mayAccept);
-        if (!mayAccept) held.push({ server, listen, reply, port });
-        answer(0, handle);
+        if (!mayAccept) held.push({ server, handle, listen, reply, port });
+        listening.give(handle);
       },
     });
     ask(id, toQuery(server, query, place?.index ?? 0));
@@ -75,8 +71,8 @@ export function capture(ask: (id: number, query: ListenQuery) => void, servers: 
     },
     admit() {
       isAdmitted = true;
-      return held.splice(0).reduce((first, { server, listen, reply, port }) => {
-        const errno = server.listening ? listen() : 0;
+      return held.splice(0).reduce((first, { server, handle, listen, reply, port }) => {
+        const errno = isOpen(handle) ? listen() : 0;
         if (errno < 0) failListen(server, errno, { ...reply, port });
         return first === 0 ? errno : first;
       }, 0);
@@ -84,31 +80,15 @@ export function capture(ask: (id: number, query: ListenQuery) => void, servers: 
   };
 }
 
-/** In a thread there is no way to the master's listener: a listen there fails with a clear error, unless it can do without. */
-export function refuseInThread(): void {
-  answerListens((server, query) => {
-    const { port } = query;
-    if (port === 0 || port === null) return listenPrivately(server, query);
-    const where = port === -1 ? query.address : `${query.address ?? '*'}:${port}`;
-    const message = `cannot listen on ${where} in a worker thread: graceful-super hands listeners to the main thread only; listen there, or with { exclusive: true } if the address may be free during a reload`;
-    process.nextTick(() => server.emit('error', Object.assign(new Error(message), { code: 'ERR_LISTEN_IN_THREAD', syscall: 'listen' })));
-  });
+/** Seldom needed, and a module that the program has perhaps not loaded. */
+function errnoInUse(): number {
+  return -process.getBuiltinModule('node:os').constants.errno.EADDRINUSE;
 }
 
 function toQuery(server: Server, query: ServerQuery, index: number): ListenQuery {
-  const { address, port, addressType } = query;
+  const { address, port } = query;
   const isPath = port === -1 && address !== null && !address.startsWith('\0');
-  return {
-    address: isPath ? resolve(address) : address,
-    port: port ?? 0,
-    addressType: addressType ?? 4,
-    flags: query.flags ?? 0,
-    backlog: query.backlog || 0,
-    index,
-    readableAll: query.readableAll === true,
-    writableAll: query.writableAll === true,
-    serverData: exportServerData(server) ?? null,
-  };
+  return { ...query, address: isPath ? resolve(address) : address, index, serverData: exportServerData(server) ?? null };
 }
 
 /** Gives each of several listens on port 0 the lowest number that no open server has: the first is 0 in every generation. */

@@ -75,7 +75,7 @@ async function run(scope: DrainScope, hooks: Hooks, times: DrainTimes, account: 
   mover.stop();
   if (reason !== 'gone') await cutAll(scope);
   sweeper.stop();
-  if (hooks.areRunning) account.onNotice('an onDrain hook had not ended at the drain timeout');
+  if (hooks.areRunning) account.onNotice('an onDrain hook, or a worker of a cluster that the program has forked, had not ended at the drain timeout');
   const arrived = subtract(mover.moved, before); // meanwhile, of what was in flight
   account.onDrained(subtract(subtract(open, left), before), subtract(left, arrived));
 }

@@ -10,8 +10,9 @@ const CHUNK_BYTES = 64 * 1024;
  * @returns undefined: it is no worker
  */
 export function takeIdentity(): WorkerIdentity | undefined {
-  const fd = Number(process.env[WORKER_VARIABLE]);
-  if (!process.channel || !isSocket(fd)) return undefined;
+  const named = process.env[WORKER_VARIABLE];
+  const fd = Number(named);
+  if (named === undefined || !process.channel || !isSocket(fd)) return undefined;
   const text = readAll(fd);
   closeSync(fd);
   hideTraces();

@@ -1,25 +1,23 @@
 /**
- * Entry of the runtime inside the user's process, loaded by `--require` before the program. It installs capture and drain,
- * then keeps out of the way: the program sees neither our messages nor our variable, and may end whenever it has nothing
- * left to do.
+ * The runtime inside the user's process. It installs capture and drain, then keeps out of the way: the program sees neither our messages nor our
+ * variable, and may end whenever it has nothing left to do.
  */
 import { getSystemErrorName } from 'node:util';
 import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
-import { presentAsClusterWorker } from '../node/cluster.ts';
+import { endCluster } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
 import type { ListenHandle } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
-import { type Capture, capture, refuseInThread } from './capture.ts';
+import { type Capture, capture } from './capture.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
 import { makeRegistry } from './handoff/registry.ts';
-import { takeIdentity } from './identity.ts';
 import { prepareReadiness, type Readiness } from './readiness.ts';
 import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
@@ -39,16 +37,8 @@ interface Parts {
 const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
-const identity = takeIdentity();
-if (identity) supervise(identity);
-else if (isThread()) refuseInThread();
-
-/** Loaded only then, and at once: this module becomes CommonJS. A thread has neither channel nor, since the main thread hides it, identity. */
-function isThread(): boolean {
-  return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
-}
-
-function supervise({ master, worker, generation, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
+/** Makes this process the worker that it was named. */
+export function supervise({ master, generation, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
@@ -58,6 +48,7 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end(drainTimes);
   });
+  drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.begin(times, 'reload') : drain.hurry())); // the master replaces it
   const askForListener = (id: number, query: ListenQuery) => {
@@ -87,7 +78,6 @@ function supervise({ master, worker, generation, waitReady, preflight, tickets, 
   });
   ensureDisconnect();
   process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
-  presentAsClusterWorker(worker, () => drain.begin(times, 'reload'));
   publishRuntime({
     ...registry,
     generation,

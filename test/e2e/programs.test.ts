@@ -132,14 +132,6 @@ test('Raw TCP', () =>
     return Number(/\d+/.exec(wire.text)?.[0]);
   }));
 
-test('A program that uses cluster finds itself a worker', () =>
-  survivesReload('uses-cluster.mjs', async (rig) => {
-    const { pid, id, isWorker } = JSON.parse((await ask(rig.url())).text) as { pid: number; id: number; isWorker: boolean };
-    assert.equal(isWorker, true);
-    assert.ok(id > 0);
-    return pid;
-  }));
-
 test('TypeScript', { skip: runsTypeScript ? false : `Node ${process.version} does not run TypeScript` }, () => survivesReload('typed.ts', askPid));
 
 test('TypeScript on a Node that does not run it: the start fails and says why', {

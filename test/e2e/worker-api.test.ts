@@ -61,7 +61,7 @@ test('A hook that does not end is given up at the drain timeout, and that is tol
   writeFileSync(hold, '');
   await using rig = await startMaster({ script: 'takes-part.mjs', env: { HOLD: hold }, flags: ['--drain-timeout', '500ms'] });
   await rig.hup();
-  await rig.until('worker-note', ({ message }) => message.includes('an onDrain hook had not ended at the drain timeout'));
+  await rig.until('worker-note', ({ message }) => message.includes('had not ended at the drain timeout'));
   await rig.until('worker-stopped');
 });
 

@@ -28,6 +28,7 @@ const dependent = [
   'no-connection-is-refused',
   'no-idle-connection-is-dropped',
   'no-request-is-lost',
+  'own-cluster',
   'preflight',
   'programs',
   'sick-workers-are-replaced',

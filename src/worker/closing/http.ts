@@ -2,7 +2,7 @@
  * HTTP/1.1 in a draining worker, where a connection can't move. Every response that is the last one its connection waits for says `Connection: close`;
  * idle connections are closed after the grace. Installed when the drain begins: before it, nothing is done per request.
  */
-import http from 'node:http';
+import type http from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { idleConnections, isHttp, isLastRequest } from '../../node/http.ts';
 import type { WatchedServer } from '../servers.ts';
@@ -14,7 +14,7 @@ const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'];
 
 /** Makes every further response end its connection, unless that will move. Called once a process. */
 export function closeAfterResponses(willMove: (socket: Socket) => boolean): void {
-  const { prototype } = http.ServerResponse;
+  const { prototype } = process.getBuiltinModule('node:http').ServerResponse; // loaded by now, since the program has such a server
   const writeHead = prototype.writeHead as (...args: unknown[]) => http.ServerResponse;
   prototype.writeHead = function (this: http.ServerResponse, ...args: unknown[]) {
     const socket = this.req?.socket as Socket | undefined; // a response may also be made by hand, with no connection

@@ -1,6 +1,5 @@
 /** How connections of one kind travel, and the state of the program that travels with them. */
 import type { Server, Socket } from 'node:net';
-import { deserialize, serialize } from 'node:v8';
 import type { Arrival } from '../../node/connection.ts';
 
 /** What travels along with a connection: JSON. */
@@ -53,12 +52,12 @@ export function exportState<Connection>(options: StateOptions<Connection>, conne
   if (options.export === undefined) return {};
   const state = options.export(connection);
   if (state === undefined) return undefined;
-  const bytes = serialize(state); // throws for what structuredClone refuses: functions, symbols, sockets
+  const bytes = process.getBuiltinModule('node:v8').serialize(state); // throws for what structuredClone refuses: functions, symbols, sockets
   if (bytes.length > STATE_LIMIT) throw new RangeError(`the exported state takes ${bytes.length} bytes, the limit is ${STATE_LIMIT}`);
   return { state: bytes.toString('base64') };
 }
 
 /** Gives the state back to the program. */
 export function adoptState<Connection>(options: StateOptions<Connection>, connection: Connection, { state }: Baggage): void {
-  options.adopt?.(connection, state === undefined ? undefined : deserialize(Buffer.from(state, 'base64')));
+  options.adopt?.(connection, state === undefined ? undefined : process.getBuiltinModule('node:v8').deserialize(Buffer.from(state, 'base64')));
 }
