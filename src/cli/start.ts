@@ -11,6 +11,7 @@ import { spawnWorker } from '../master/workers/spawn.ts';
 /** Runs until the master ends. @returns its exit code */
 export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {
   const env = { ...process.env };
+  if (/--inspect(?!-)/.test(env['NODE_OPTIONS'] ?? '')) (await import('node:inspector')).close(); // its port is the program's
   const sources = sourcesOf(argv, env);
   const config = await loadConfig(sources);
   const node = unresolvedNode(process.argv0, process.execPath, env, sources.folder);

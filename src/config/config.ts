@@ -134,8 +134,8 @@ export function defaultRuntimeDir(env: Readonly<NodeJS.ProcessEnv>, tmp: string)
 }
 
 /** An ecosystem file of PM2 is one, too. */
-async function readFile(path: string, { flags, env }: ConfigSources): Promise<Record<string, unknown>> {
-  const values = await readConfigFile(path);
+async function readFile(path: string, { flags, env, folder }: ConfigSources): Promise<Record<string, unknown>> {
+  const values = await readConfigFile(path, folder);
   return fromEcosystem(values, path, flags['name'] ?? env[envName('name')]) ?? values;
 }
 
@@ -206,7 +206,8 @@ function nameOf(script: string): string {
 }
 
 function absolute(value: unknown, kind: Option['kind'], folder: string): unknown {
-  if (kind === 'path') return resolve(folder, value as string);
+  const isPath = kind === 'path' || (kind === 'command' && (value as string).includes('/')); // other commands are looked up in PATH
+  if (isPath) return resolve(folder, value as string);
   if (kind === 'path-list') return (value as string[]).map((path) => resolve(folder, path));
   return value;
 }

@@ -24,8 +24,8 @@ export interface Option {
   /** What holds where nothing is said; written as a user would. */
   readonly preset: unknown;
   readonly help: string;
-  /** `list` may be given several times, `toggle` takes no value; `path` is relative to where it is written. */
-  readonly kind: 'value' | 'list' | 'toggle' | 'path' | 'path-list';
+  /** `list` may be given several times, `toggle` takes no value; `path` is relative to where it is written, and so is a `command` with a slash in it. */
+  readonly kind: 'value' | 'list' | 'toggle' | 'path' | 'path-list' | 'command';
   /** Word for the value in the help. */
   readonly value: string | undefined;
 }
@@ -96,7 +96,7 @@ export const options: Readonly<Record<string, Option>> = {
   cwd: option(text(), undefined, 'Working directory of the program (default: the current one)', { kind: 'path', value: 'FOLDER' }),
   // not --env-file: Node takes that for its own wherever it stands (20 to 26), and ends with 9 before anything runs if the file is missing
   environmentFile: option(list(text()), [], 'File of KEY=value lines for the program', { kind: 'path-list', value: 'FILE' }),
-  node: option(text(), undefined, 'Node binary for the program (default: the one that runs this)', { value: 'FILE' }),
+  node: option(text(), undefined, 'Node binary for the program (default: the one that runs this)', { kind: 'command', value: 'FILE' }),
   nodeArg: option(list(text()), [], 'Option for Node itself, such as --enable-source-maps', { kind: 'list', value: 'ARG' }),
   pidFile: option(text(), undefined, "File for the master's pid, written when ready", { kind: 'path', value: 'FILE' }),
   runtimeDir: option(text(), undefined, 'Folder of the control sockets', { kind: 'path', value: 'FOLDER' }),

@@ -106,12 +106,14 @@ async function checkVersion(path: string): Promise<void> {
   const key = `${path} ${mtimeMs} ${size}`;
   if (usable.has(key)) return;
   const { execa } = await import('execa');
-  const result = await execa(path, ['--print', 'process.versions.node'], { reject: false, timeout: 10_000, stdin: 'ignore' });
+  // a question to the binary alone: what NODE_OPTIONS load may print, wait for a debugger, or stand in another folder
+  const terms = { env: { NODE_OPTIONS: undefined }, cwd: '/', reject: false, timeout: 10_000, stdin: 'ignore' } as const;
+  const result = await execa(path, ['--print', 'process.versions.node'], terms);
   const [major = 0, minor = 0] = result.failed ? [] : result.stdout.split('.').map(Number);
   const [oldestMajor, oldestMinor] = OLDEST_NODE;
   const reasons: Record<string, string> = { EACCES: 'permission denied', ENOEXEC: 'it is no program' };
   if (!(major > oldestMajor || (major === oldestMajor && minor >= oldestMinor))) {
-    const found = result.failed ? (reasons[result.code ?? ''] ?? 'it does not run') : `it is Node ${result.stdout}`;
+    const found = result.failed ? (reasons[result.code ?? ''] ?? `it does not run: ${result.stderr || result.shortMessage}`) : `it is Node ${result.stdout}`;
     throw new GracefulError('node-unusable', `cannot use Node binary ${path}: ${found}`, { hint: `Node ${OLDEST_NODE.join('.')} or later is needed` });
   }
   usable.clear();

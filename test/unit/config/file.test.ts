@@ -8,12 +8,12 @@ import { makeFolder } from '../helpers/folder.ts';
 
 async function read(name: string, content: string): Promise<unknown> {
   using folder = makeFolder();
-  return await readConfigFile(folder.write(name, content));
+  return await readConfigFile(folder.write(name, content), folder.path);
 }
 
 /** How it fails, without the path. */
 async function fail(path: string): Promise<string> {
-  const result = await readConfigFile(path).catch((error: unknown) => error);
+  const result = await readConfigFile(path, '/').catch((error: unknown) => error);
   assert.ok(result instanceof GracefulError, String(result));
   assert.equal(result.code, 'config-unreadable');
   return result.message.replaceAll(path, 'FILE');
@@ -43,9 +43,9 @@ test('what it imports is read anew each time', async () => {
   using folder = makeFolder();
   const file = folder.write('c.mjs', 'import { workers } from "./part.mjs"; export default { workers };');
   folder.write('part.mjs', 'export const workers = 1;');
-  assert.deepEqual(await readConfigFile(file), { workers: 1 });
+  assert.deepEqual(await readConfigFile(file, folder.path), { workers: 1 });
   folder.write('part.mjs', 'export const workers = 2;');
-  assert.deepEqual(await readConfigFile(file), { workers: 2 });
+  assert.deepEqual(await readConfigFile(file, folder.path), { workers: 2 });
 });
 
 test('it can not touch this process', async () => {
