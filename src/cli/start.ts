@@ -6,7 +6,9 @@ import { options } from '../config/options.ts';
 import { makeRuntimeDir } from '../master/control/runtime-dir.ts';
 import { checkPidFile } from '../master/pid-file.ts';
 import { resolveLaunch, unresolvedNode } from '../master/workers/release.ts';
+import { keepRuntime } from '../master/workers/runtime-file.ts';
 import { spawnWorker } from '../master/workers/spawn.ts';
+import { keepParts } from '../parts.ts';
 
 /** Runs until the master ends. @returns its exit code */
 export async function start(argv: Readonly<Record<string, unknown>>, version: string): Promise<number> {
@@ -20,12 +22,15 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   const launch = await resolveLaunch(config, { env, node });
   if (config.pidFile !== undefined) checkPidFile(config.pidFile);
   makeRuntimeDir(runtimeDir);
-  const spawned = spawnWorker(launch, runtimeDir); // it boots while what follows is loaded
+  const runtime = keepRuntime(runtimeDir);
+  const spawned = spawnWorker(launch, runtimeDir, runtime); // it boots while what follows is loaded
   try {
+    keepParts();
     const { supervise } = await import('../master/supervise.ts');
-    return await supervise({ config, runtimeDir, version, origin: { env, node }, spawned, loadConfig: () => loadConfig(sources) });
+    return await supervise({ config, runtimeDir, version, origin: { env, node }, runtime, spawned, loadConfig: () => loadConfig(sources) });
   } finally {
     await spawned.discard(); // unless it has become the first worker
+    runtime.close();
   }
 }
 

@@ -24,6 +24,7 @@ import { policyOf, vitalSettingsOf } from './workers/policy.ts';
 import { WorkerPool } from './workers/pool.ts';
 import type { Origin } from './workers/release.ts';
 import { Releases } from './workers/releases.ts';
+import type { RuntimeFile } from './workers/runtime-file.ts';
 import type { Spawned } from './workers/spawn.ts';
 import { Vitals } from './workers/vitals.ts';
 
@@ -36,6 +37,8 @@ export interface SupervisorOptions {
   readonly runtimeDir: string;
   readonly version: string;
   readonly origin: Origin;
+  /** What workers load. */
+  readonly runtime: RuntimeFile;
   /** For the first worker. */
   readonly spawned: Spawned;
   /** Reads the configuration anew, for a reload. */
@@ -110,11 +113,12 @@ export class Supervisor {
   }
 
   #makePool(): WorkerPool {
-    const { runtimeDir, spawned } = this.#options;
+    const { runtimeDir, runtime, spawned } = this.#options;
     return new WorkerPool({
       listeners: this.#listeners,
       router: this.#router,
       folder: runtimeDir,
+      runtime,
       spawned,
       dispatch: (happening) => this.#loop.dispatch(happening),
       isStarting: (worker) => this.#workersIn('starting').includes(worker),
@@ -274,6 +278,6 @@ export class Supervisor {
   }
 
   #files(): OwnedFile[] {
-    return [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#claim.files];
+    return [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#claim.files, ...this.#options.runtime.files];
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -55,6 +56,20 @@ test('The package as npm would publish it', async (t: TestContext) => {
     );
   });
 
+  await t.test('requires nothing but Node, itself and, for graceful-super/ws, ws; and what it has of others has its licence', () => {
+    const { bundled, ...manifest } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    assert.equal(manifest.dependencies, undefined, 'what is installed with it has to be loaded from there: so far nothing is');
+    const code = paths.filter((path) => /^(bin|dist)\/.*\.c?js$/.test(path));
+    for (const path of code) {
+      const text = readFileSync(join(root, path), 'utf8');
+      const asked = [...text.matchAll(/\b(?:require\(|from ?|import ?\(?)(["'])([\w@./:-]+)\1/g)].map(([, , name]) => name as string);
+      const missing = asked.filter((name) => (/^\./.test(name) ? !paths.includes(join(dirname(path), name)) : !isBuiltin(name)));
+      assert.deepEqual(missing, path === 'dist/ws.js' ? ['ws'] : [], path);
+    }
+    const licences = readFileSync(join(root, 'dist/licences.txt'), 'utf8');
+    for (const name of bundled as string[]) assert.match(licences, new RegExp(`^${name} \\d+\\.`, 'm'));
+  });
+
   await t.test('publint and attw find nothing', async () => {
     const { buffer } = new Uint8Array(readFileSync(tarball));
     const { messages } = await publint({ pack: { tarball: buffer }, strict: true });
@@ -72,6 +87,8 @@ test('The package as npm would publish it', async (t: TestContext) => {
     if (status !== 0 && /ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|network/.test(stderr))
       return t.skip(`the npm registry can't be reached: ${stderr.split('\n')[0]}`);
     assert.equal(status, 0, stderr);
+    const isPackage = (name: string) => !name.startsWith('.');
+    assert.deepEqual(readdirSync(join(folder.path, 'node_modules')).filter(isPackage), ['graceful-super'], 'nothing else is installed');
     assert.match(succeed('npx', ['--no-install', 'graceful-super', '--version'], folder.path), /^\d+\.\d+\.\d+\n$/);
     assert.match(succeed('npx', ['--no-install', 'graceful-super', 'start', '--help'], folder.path), /--drain-timeout +TIME: /);
     writeFileSync(join(folder.path, 'program.mjs'), "import * as all from 'graceful-super';\nconsole.log(Object.keys(all).sort().join());\nall.ready();\n");
@@ -91,6 +108,7 @@ onDrain(1);
 `,
     );
     // what such a user has besides
+    mkdirSync(join(folder.path, 'node_modules/@types'));
     for (const name of ['@types/node', '@types/ws', 'ws']) symlinkSync(join(root, 'node_modules', name), join(folder.path, 'node_modules', name));
     const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--ignoreConfig'];
     succeed(join(root, 'node_modules/.bin/tsc'), [...options, 'program.ts'], folder.path);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { type RequestOptions, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +43,8 @@ export interface RigOptions {
   readonly runtimeDir?: string;
   /** Descriptors that the master finds from 3 up, with LISTEN_PID its own. */
   readonly passes?: readonly number[];
+  /** The command of another installation. */
+  readonly command?: string;
   /** False where the test itself looks at a start that fails. */
   readonly waitReady?: boolean;
 }
@@ -93,12 +95,24 @@ export class Rig implements AsyncDisposable {
   #cursor = 0;
   #rest = '';
 
-  constructor({ script, launcher = [], nodeFlags = [], args = [], flags = [], env = {}, cwd = root, name, runtimeDir, passes = [] }: RigOptions) {
+  constructor({
+    script,
+    launcher = [],
+    nodeFlags = [],
+    args = [],
+    flags = [],
+    env = {},
+    cwd = root,
+    name,
+    runtimeDir,
+    passes = [],
+    command: entry = bin,
+  }: RigOptions) {
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
     const path = script === undefined ? [] : [/^[/.]/.test(script) ? script : fixture(script)];
-    const all = [bin, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
+    const all = [entry, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
     const before = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'] : launcher;
     const [command = '', ...rest] = [...before, process.execPath, ...nodeFlags, ...all];
     this.child = spawn(command, args.length > 0 ? [...rest, '--', ...args] : rest, {
@@ -285,6 +299,11 @@ export function listensOn(pid: number): number {
   const sockets = new Set(descriptors(pid));
   const rows = ['tcp', 'tcp6'].flatMap((table) => readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trim().split('\n').slice(1));
   return rows.map((row) => row.trim().split(/\s+/)).filter(([, , , state, , , , , , inode]) => state === '0A' && sockets.has(`socket:[${inode}]`)).length;
+}
+
+/** The file that the workers of a master load. */
+export function runtimeOf({ pid, runtimeDir }: Rig): string | undefined {
+  return ['/run', runtimeDir].map((folder) => join(folder, `graceful-super-worker-${pid}.cjs`)).find((path) => existsSync(path));
 }
 
 /** Resident memory of a process, in bytes. */

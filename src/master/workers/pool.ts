@@ -9,6 +9,7 @@ import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, typ
 import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
 import type { Launch } from './release.ts';
+import type { RuntimeFile } from './runtime-file.ts';
 import { type Spawned, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
@@ -27,6 +28,7 @@ export interface PoolHost {
   readonly router: Router;
   /** A folder that is ours. */
   readonly folder: string;
+  readonly runtime: RuntimeFile;
   /** What was spawned in advance, for the first worker that is launched like it. */
   readonly spawned: Spawned | undefined;
   dispatch(happening: Happening): void;
@@ -76,7 +78,7 @@ export class WorkerPool {
 
   #spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
-    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder);
+    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder, this.#host.runtime);
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
     const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };

@@ -6,13 +6,12 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { type ErrorReport, toReport } from '../../errors.ts';
 import { WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
 import { makeTickets, type Tickets } from '../../tickets.ts';
 import type { Launch } from './release.ts';
+import type { RuntimeFile } from './runtime-file.ts';
 
-const PRELOAD = fileURLToPath(new URL('../worker/preload.cjs', import.meta.url));
 /** After the standard streams and the channel. */
 const TICKETS_FD = 4;
 const IDENTITY_FD = 5;
@@ -46,11 +45,11 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 let spawnedSoFar = 0;
 
 /** Spawns in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `ended`. `folder` is ours. */
-export function spawnWorker(launch: Launch, folder: string): Spawned {
+export function spawnWorker(launch: Launch, folder: string, runtime: RuntimeFile): Spawned {
   const { tickets, ticketsError } = tryTickets(join(folder, `.${process.pid.toString(36)}.${++spawnedSoFar}.tickets`));
   const common = { launch, tickets, ticketsError };
   try {
-    const child = forkChild(launch, tickets);
+    const child = forkChild(launch, tickets, runtime.path());
     const ended = new Promise<Ending>((resolve) => {
       child.on('error', (cause) => child.pid === undefined && resolve({ error: toReport(cause) }));
       child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -95,11 +94,11 @@ export function killGroup(child: ChildProcess): void {
   child.kill('SIGKILL');
 }
 
-function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined): ChildProcess {
+function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined, runtime: string): ChildProcess {
   ensureDescriptors();
   return fork(script, args, {
     execPath: node,
-    execArgv: ['--require', PRELOAD, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
+    execArgv: ['--require', runtime, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
     cwd,
     env: { ...env, [WORKER_VARIABLE]: String(IDENTITY_FD) },
     detached: true,

@@ -1,0 +1,96 @@
+/** A master needs its package at its start alone: it may be removed with the release that it lies in, or replaced, and everything goes on. */
+import assert from 'node:assert/strict';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ask, fixture, isRunning, poll, root, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+/** As npm installs it. @returns its folder */
+function install(release: string): string {
+  const folder = join(release, 'node_modules/graceful-super');
+  mkdirSync(folder, { recursive: true });
+  for (const name of ['bin', 'dist', 'package.json']) cpSync(join(root, name), join(folder, name), { recursive: true });
+  return folder;
+}
+
+const binOf = (folder: string) => join(folder, 'bin/graceful-super.js');
+
+test('Removed under a running master, it is missed by nobody: reloads, crashes, threads, configuration, another Node, the log, systemd, status and stop', async () => {
+  using folder = temporaryFolder();
+  const at = (name: string) => join(folder.path, name);
+  const configure = (values: object) => writeFileSync(at('app.config.mjs'), `export default ${JSON.stringify(values)};\n`);
+  const told = () => (existsSync(at('told')) ? readFileSync(at('told'), 'utf8').split('\n') : []);
+  mkdirSync(at('path'));
+  writeFileSync(at('path/systemd-notify'), '#!/bin/sh\nfor line; do echo "$line"; done >> "$TOLD"\n', { mode: 0o755 });
+  symlinkSync(process.execPath, at('node'));
+  const common = { script: fixture('answers-from-thread.cjs'), node: at('node'), probation: '0s' };
+  configure({ ...common, env: { COLOUR: 'red' } });
+  await using rig = await startMaster({
+    command: binOf(install(at('one'))),
+    flags: ['--config', at('app.config.mjs'), '--backoff-min', '10ms'],
+    env: { PATH: `${at('path')}:${process.env['PATH']}`, NOTIFY_SOCKET: at('nobody'), TOLD: at('told') },
+    waitReady: false,
+  });
+  await rig.waitFor(() => (rig.stdout.includes('listening') ? true : undefined), 'the first worker');
+  rmSync(at('one'), { recursive: true });
+
+  await rig.until('master-ready');
+  const answer = async () => (await ask(rig.url())).text.split(' ');
+  const [first, colour] = await answer();
+  assert.deepEqual([isRunning(Number(first)), colour], [true, 'red']);
+  process.kill(Number(first), 'SIGKILL');
+  await rig.until('worker-serving', ({ worker }) => worker === 2);
+  assert.notEqual((await answer())[0], first);
+
+  copyFileSync(process.execPath, at('another-node'));
+  configure({ ...common, node: at('another-node'), env: { COLOUR: 'blue' } });
+  const { outcome, message } = await rig.hup();
+  assert.equal(outcome, 'committed', message);
+  assert.equal((await answer())[1], 'blue');
+  configure({ workers: 'many' });
+  assert.match((await rig.hup()).message, /workers in .*app\.config\.mjs: expected/);
+  assert.equal((await rig.status()).generation, 2);
+  await poll(
+    () => told().includes('RELOADING=1') && told().filter((line) => line === 'READY=1').length === 3,
+    () => told().join('\n'),
+  );
+  assert.equal((await rig.stop()).code, 0);
+  assert.ok(told().includes('STOPPING=1'));
+});
+
+test('Replaced in place, as by an upgrade, it leaves a running master and its workers what they are', async () => {
+  using folder = temporaryFolder();
+  const installed = install(folder.path);
+  await using rig = await startMaster({ command: binOf(installed), script: 'answers-from-thread.cjs' });
+  for (const file of ['worker/preload.cjs', 'cli/entry.cjs', 'cli/winston.cjs', 'cli/execa.cjs'])
+    writeFileSync(join(installed, 'dist', file), 'throw new Error("another version");');
+  assert.equal((await rig.hup())['outcome'], 'committed');
+  assert.match((await ask(rig.url())).text, /^\d+ $/);
+});
+
+test('The file that workers load is made again where it vanished, and is gone in the end', async () => {
+  await using rig = await startMaster({ script: 'answers-pid.mjs' });
+  const file = runtimeOf(rig);
+  assert.ok(file);
+  rmSync(file);
+  assert.equal((await rig.hup())['outcome'], 'committed');
+  assert.equal(runtimeOf(rig), file);
+  await rig.stop();
+  assert.equal(runtimeOf(rig), undefined);
+});
+
+test('The file that workers load is gone when the master was killed, or else with the next start', async () => {
+  using folder = temporaryFolder();
+  mkdirSync(join(folder.path, 'run'));
+  const options = { script: 'answers-pid.mjs', runtimeDir: join(folder.path, 'run') };
+  await using killed = await startMaster(options);
+  process.kill(killed.pid, 'SIGKILL');
+  await killed.gone();
+  assert.equal(runtimeOf(killed), undefined);
+  await using shattered = await startMaster(options);
+  await shattered.kill();
+  assert.ok(runtimeOf(shattered));
+  await using next = await startMaster(options);
+  assert.ok(runtimeOf(next));
+  assert.equal(runtimeOf(shattered), undefined);
+});
