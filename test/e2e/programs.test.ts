@@ -1,14 +1,14 @@
 /** Unmodified programs: each starts, serves, is reloaded without losing a request, and leaves nothing. */
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { request as requestTls } from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { WebSocket } from 'ws';
-import { ask, fixture, poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, fixture, poll, type Rig, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { dial, dialTls, makeCertificate } from '../helpers/wire.ts';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -233,6 +233,23 @@ function takeSession(port: number, ca: string): Promise<Buffer> {
     socket.resume();
   });
 }
+
+test('A stack that passes through the runtime has a line a frame, with names, and each shows a line of code that fits on a screen', async () => {
+  await using rig = await startMaster({ script: 'tells-stack-in-drain.mjs' });
+  const code = readFileSync(runtimeOf(rig) as string, 'utf8').split('\n');
+  await rig.stop();
+  const [, ...frames] = rig.stdout.slice(0, rig.stdout.indexOf('\n.')).split('\n');
+  const ours = frames.map((frame) => / {4}at (?:\S+ )*\(?\S*\/graceful-super-worker-\d+\.cjs:(\d+):\d+\)?$/.exec(frame)).filter((found) => found !== null);
+  assert.ok(ours.length > 3, rig.stdout);
+  assert.ok(
+    frames.some((frame) => frame.includes('at obey (')),
+    rig.stdout,
+  );
+  for (const [frame, line] of ours) {
+    const shown = code[Number(line) - 1];
+    assert.ok(shown && shown.length <= 200, `${frame}: ${shown}`);
+  }
+});
 
 interface Observed {
   readonly session: ClientHttp2Session;
