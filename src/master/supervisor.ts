@@ -124,7 +124,7 @@ export class Supervisor {
       isStarting: (worker) => this.#workersIn('starting').includes(worker),
       files: () => this.#files(),
       onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
-      note: (worker, text) => this.#log.write('worker-note', { level: 'warn', text: `worker ${worker} ${text}` }, { worker }),
+      note: (worker, text, level = 'warn') => this.#log.write('worker-note', { level, text: `worker ${worker} ${text}` }, { worker }),
     });
   }
 

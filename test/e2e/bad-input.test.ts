@@ -269,16 +269,30 @@ test('A bad script at a reload is told by the exit code, and the old one serves 
 });
 
 test('What a worker says that fits nothing is logged, ignored, and harms nobody', async () => {
-  await using rig = await startMaster({ script: 'talks-nonsense.cjs' });
+  await using rig = await startMaster({ script: 'talks-nonsense.cjs', flags: ['--log-level', 'debug'] });
   const [pid] = await rig.pids();
   for (let round = 0; round < 5; round++) assert.equal((await ask(rig.url())).text, String(pid));
   const notes = (text: RegExp) => rig.until('worker-note', ({ message }) => text.test(message));
   await notes(/said something malformed, which is ignored: .*id/);
-  await notes(/malformed.*: not a message of this protocol: \{"nonsense":1\}/);
-  await notes(/malformed.*: not a message of this protocol: "x{190,210}/);
+  const { level } = await notes(/sent 1 messages to its parent, which nobody reads, last \{"nonsense":1\}/);
+  assert.equal(level, 'debug');
   assert.ok(rig.events.every(({ message }) => message.length < 1000));
   assert.equal((await rig.hup())['outcome'], 'committed');
   assert.ok((await rig.status()).workers.every(({ connections }) => (connections ?? 0) < 100));
+});
+
+test('What a program tells its parent, in a loop, is no line of the log by default, and one a minute for whoever debugs', async () => {
+  for (const [level, lines] of [
+    ['info', 0],
+    ['debug', 1],
+  ] as const) {
+    await using rig = await startMaster({ script: 'tells-its-parent.cjs', flags: ['--log-level', level] });
+    assert.equal((await ask(rig.url())).text, 'told');
+    await rig.hup(); // what was told before is heard by now
+    await rig.until('generation-gone');
+    const notes = rig.events.filter(({ event, worker }) => event === 'worker-note' && worker === 1);
+    assert.equal(notes.length, lines);
+  }
 });
 
 test('A worker that writes garbage into its channel does not harm the master', async () => {

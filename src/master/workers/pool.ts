@@ -10,12 +10,15 @@ import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
 import type { Launch } from './release.ts';
 import type { RuntimeFile } from './runtime-file.ts';
+import { tellSeldom } from './seldom.ts';
 import { type Spawned, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
 
 const EXAMINE_TIMEOUT_MS = 500;
+/** Of a message that is none of ours, in characters. */
+const MOST_QUOTED = 200;
 
 /** What a worker says of itself. */
 export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
@@ -36,7 +39,7 @@ export interface PoolHost {
   isStarting(worker: number): boolean;
   /** Files that workers are to remove should the master vanish. */
   files(): readonly OwnedFile[];
-  note(worker: number, text: string): void;
+  note(worker: number, text: string, level?: 'warn' | 'debug'): void;
   /** A worker has said how it is. */
   onVitals(worker: number, rssBytes: number): void;
 }
@@ -88,7 +91,8 @@ export class WorkerPool {
         if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
         else this.#hear(worker, message, handle);
       },
-      onNonsense: (mistake) => note(worker, `said something malformed, which is ignored: ${mistake}`),
+      onNonsense: tellSeldom((count, mistake) => note(worker, `said something malformed, which is ignored: ${mistake}${count > 1 ? ` (${count} times)` : ''}`)),
+      onForeign: tellSeldom((count, message) => note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug')),
       onDisconnect: () => dispatch({ type: 'worker-disconnected', worker }),
       onExit: (exit) => {
         router.remove(worker, (moved) => {
@@ -223,6 +227,10 @@ export class WorkerPool {
       });
     }
   }
+}
+
+function excerpt(message: unknown): string {
+  return JSON.stringify(message)?.slice(0, MOST_QUOTED) ?? '';
 }
 
 function awaitCheck({ requests, timeoutMs }: HealthTerms): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {

@@ -21,8 +21,10 @@ export type ProcessExit =
 export interface WorkerListener {
   /** `handle` comes with an `offer`. */
   onMessage(message: FromWorker, handle?: ConnectionHandle): void;
-  /** It said something that is none of ours. */
+  /** It said something in our name that is none of ours. */
   onNonsense(mistake: string): void;
+  /** Its program said something to its parent, whoever that is: programs for PM2, nodemon and others do. */
+  onForeign(message: unknown): void;
   /** Its channel is closed: it will drain, and can't be told anything more. */
   onDisconnect(): void;
   onExit(exit: ProcessExit): void;
@@ -70,7 +72,7 @@ function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): 
   child.on('message', (message, handle) => {
     if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);
     if (message === 'ready') return sendHidden(child, { type: 'said-ready' } satisfies ToWorker); // how a program tells PM2
-    listener.onNonsense(`not a message of this protocol: ${JSON.stringify(message)?.slice(0, 200)}`);
+    listener.onForeign(message);
   });
   // a channel mostly closes because its process ends, which tells more
   const onDisconnect = () => setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
