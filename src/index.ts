@@ -17,6 +17,12 @@ const runtime = findRuntime() ?? runStandalone();
 export const generation: number = runtime.generation;
 
 /**
+ * Which of the workers this is, from 0 to one less than there are: the same for its successor at a reload, and for whoever is started in its place. So
+ * of two that overlap meanwhile, the old one may still be at work. Also in the variable GRACEFUL_SUPER_WORKER_INDEX. 0 without a supervisor.
+ */
+export const index: number = runtime.index;
+
+/**
  * Says that the program can serve. With `--wait-ready` a new worker gets no connection, and an old one is not told to drain,
  * before this is called; otherwise listening is enough. Calling it again, or without a supervisor, does nothing.
  */

@@ -7,7 +7,7 @@ export type Effect =
    * `release-resolved` or `release-rejected`.
    */
   | { readonly type: 'resolve'; readonly generation: number; readonly from: number | null }
-  | { readonly type: 'spawn'; readonly worker: number; readonly generation: number }
+  | { readonly type: 'spawn'; readonly worker: number; readonly generation: number; readonly index: number }
   /** Let the worker accept; answered by `worker-admitted` or `worker-admit-failed`. */
   | { readonly type: 'admit'; readonly worker: number }
   | { readonly type: 'drain'; readonly worker: number; readonly times: DrainTimes }

@@ -56,6 +56,7 @@ export function emptyFleet(policy: Policy): Fleet {
     backoff: noCrashes,
     restarts: 0,
     completed: [],
+    completedIndices: [],
     configured: policy.workers,
     scaling: null,
     accounts: {},
@@ -162,7 +163,7 @@ function workerExited(fleet: Fleet, event: FleetEvent & { type: 'worker-exited' 
   const ended = fleet.workers.map((other) => (other === worker ? complete(worker, event.exit, event.moved) : other));
   // in a first generation it would pass for one that failed
   const workers = isFirst ? fleet.workers.filter((other) => other !== worker) : ended;
-  return [{ ...fleet, workers, completed: [...fleet.completed, event.exit] }, told];
+  return [{ ...fleet, workers, completed: [...fleet.completed, event.exit], completedIndices: [...fleet.completedIndices, worker.index] }, told];
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {

@@ -4,7 +4,7 @@
  */
 import { afterCrash, type Backoff } from './backoff.ts';
 import type { Effect } from './effect.ts';
-import { admitAll, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, hasPlace, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
 import { ail, type Draining, drain, isWanted, type Serving, type Worker } from './worker.ts';
 
 /** Share of the longest age by which workers differ, so that they are not replaced all at once. */
@@ -12,12 +12,7 @@ const AGE_SPREAD = 0.1;
 
 /** Workers of the serving generation that serve, or are on their way to, and are not to be replaced. */
 export function placesTaken(fleet: Fleet): Worker[] {
-  // where not every end is answered by a start, a worker that drains by itself may be one that has completed
-  const mayComplete = fleet.policy.restart !== 'always';
-  return fleet.workers.filter(
-    (worker) =>
-      worker.generation === fleet.generation && ((isWanted(worker) && !isAiling(worker)) || (mayComplete && worker.phase === 'draining' && worker.byItself)),
-  );
+  return fleet.workers.filter((worker) => worker.generation === fleet.generation && hasPlace(fleet, worker));
 }
 
 /** How many more are to be started. */
@@ -77,7 +72,7 @@ export function retireRule(fleet: Fleet, now: number): FleetStep {
   const spare = Math.max(0, serving.length - wantedWorkers(fleet));
   const ailing = serving.filter(isAiling).sort((a, b) => Number(isBlocked(b)) - Number(isBlocked(a)));
   const surplus = Math.max(0, places.length - wantedWorkers(fleet));
-  const leastUseful = [...places].sort((a, b) => Number(a.phase === 'serving') - Number(b.phase === 'serving') || b.id - a.id).slice(0, surplus);
+  const leastUseful = [...places].sort((a, b) => Number(a.phase === 'serving') - Number(b.phase === 'serving') || b.index - a.index).slice(0, surplus);
   const leaving = [...ailing.slice(0, spare), ...leastUseful].map(({ id }) => id);
   return leaving.length === 0 ? [fleet] : eachWorker(fleet, (worker) => (leaving.includes(worker.id) ? drain(worker, now, policyOf(fleet, worker)) : [worker]));
 }

@@ -12,12 +12,14 @@ export function requestScale(fleet: Fleet, { request, by, change, now }: FleetEv
   const from = fleet.policy.workers;
   const to = Math.min(MOST_WORKERS, Math.max(1, 'to' in change ? change.to : from + change.by));
   const { reload } = fleet;
+  const completed = cleanFirst(fleet.completed).slice(Math.max(0, from - to));
   const scaled: Fleet = {
     ...fleet,
     policy: { ...fleet.policy, workers: to },
     reload: 'policy' in reload ? { ...reload, policy: { ...reload.policy, workers: to } } : reload,
     // places that have completed are given up first: who is at work stays
-    completed: cleanFirst(fleet.completed).slice(Math.max(0, from - to)),
+    completed,
+    completedIndices: [...fleet.completedIndices].sort((a, b) => a - b).slice(0, completed.length),
     scaling: [...(fleet.scaling ?? []), request],
   };
   const told = report({ type: 'scale-started', from, to, by });

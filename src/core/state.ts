@@ -4,7 +4,7 @@ import type { Backoff } from './backoff.ts';
 import type { Effect, Outcome, Report } from './effect.ts';
 import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
 import type { Reload, Request, Uncommitted } from './reload.ts';
-import { admit, spawn, type Worker, type WorkerStep } from './worker.ts';
+import { admit, isWanted, spawn, type Worker, type WorkerStep } from './worker.ts';
 
 /** Everything the master decides by. */
 export interface Fleet {
@@ -31,6 +31,8 @@ export interface Fleet {
   readonly restarts: number;
   /** How workers of the committed generation ended that are not to be started again. */
   readonly completed: readonly Exit[];
+  /** What their indices were: nobody else gets them. */
+  readonly completedIndices: readonly number[];
   /** Workers that the release of the committed generation is configured for; somebody may have asked for another number since. */
   readonly configured: number;
   /** Those who wait until it is so; null: it is. */
@@ -46,9 +48,25 @@ export type FleetStep = readonly [Fleet, ...Effect[]];
 /** Starts `count` workers of a generation. */
 export function spawnWorkers(fleet: Fleet, generation: number, count: number, now: number): FleetStep {
   const policy = policyOf(fleet, { generation });
-  const spawned = Array.from({ length: count }, (_, index) => spawn(fleet.nextWorker + index, generation, now, policy));
+  const spawned = freeIndices(fleet, generation, count).map((index, at) => spawn({ id: fleet.nextWorker + at, generation, index }, now, policy));
   const workers = [...fleet.workers, ...spawned.map(([worker]) => worker)];
   return [{ ...fleet, workers, nextWorker: fleet.nextWorker + count }, ...spawned.flatMap(([, ...effects]) => effects)];
+}
+
+/** It serves, or is on its way to, and is not to be replaced. */
+export function hasPlace({ policy }: Fleet, worker: Worker): boolean {
+  if (worker.phase === 'serving') return worker.ailment === null;
+  // where not every end is answered by a start, a worker that drains by itself may be one that has completed
+  return isWanted(worker) || (policy.restart !== 'always' && worker.phase === 'draining' && worker.byItself);
+}
+
+/** The lowest that nobody has: those of the dead and of those who are to be replaced come first. */
+function freeIndices(fleet: Fleet, generation: number, count: number): number[] {
+  const places = fleet.workers.filter((worker) => worker.generation === generation && hasPlace(fleet, worker));
+  const taken = new Set([...places.map(({ index }) => index), ...(generation > fleet.generation && fleet.generation > 0 ? [] : fleet.completedIndices)]);
+  return Array.from({ length: taken.size + count }, (_, index) => index)
+    .filter((index) => !taken.has(index))
+    .slice(0, count);
 }
 
 /** Lets every ready worker of a generation accept. */

@@ -88,8 +88,8 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const previous = fleet.generation;
   const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
-  const completed = previous === 0 ? fleet.completed : [];
-  const committed: Fleet = { ...fleet, generation, previous, policy, configured, backoff: noCrashes, accounts, completed, reload: retiring };
+  const kept = previous === 0 ? {} : { completed: [], completedIndices: [] };
+  const committed: Fleet = { ...fleet, ...kept, generation, previous, policy, configured, backoff: noCrashes, accounts, reload: retiring };
   const told = report({ type: 'reload-committed', generation, previous });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   return [draining, told, ...drains];

@@ -5,6 +5,8 @@ import type { Ailment, ConnectionAccount, Exit, Failure, HealthFailure } from '.
 export interface Identity {
   readonly id: number;
   readonly generation: number;
+  /** From 0; no two that have a place in one generation share it, and a replacement gets that of whom it replaces. */
+  readonly index: number;
   readonly spawnedAt: number;
 }
 

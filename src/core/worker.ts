@@ -22,9 +22,9 @@ const CUT_ALLOWANCE_MS = 2000;
 const KILL_AGAIN_MS = 1000;
 
 /** A new worker. */
-export function spawn(id: number, generation: number, now: number, policy: Policy): WorkerStep {
-  const worker: Starting = { phase: 'starting', id, generation, spawnedAt: now, listening: false, deadline: now + policy.readyTimeoutMs };
-  return [worker, { type: 'spawn', worker: id, generation }, report(worker, { type: 'worker-spawned' })];
+export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: number, policy: Policy): WorkerStep {
+  const worker: Starting = { phase: 'starting', ...who, spawnedAt: now, listening: false, deadline: now + policy.readyTimeoutMs };
+  return [worker, { type: 'spawn', worker: who.id, generation: who.generation, index: who.index }, report(worker, { type: 'worker-spawned' })];
 }
 
 /** The worker after an event; whatever comes late or twice changes nothing. */
@@ -244,8 +244,8 @@ function exited(worker: Worker, exit: Exit, moved: ConnectionCounts): WorkerStep
   return [{ ...identity(worker), phase: 'crashed', failure }, report(worker, { type: 'worker-crashed', failure })];
 }
 
-function identity({ id, generation, spawnedAt }: Worker): Identity {
-  return { id, generation, spawnedAt };
+function identity({ id, generation, index, spawnedAt }: Worker): Identity {
+  return { id, generation, index, spawnedAt };
 }
 
 type WithoutWorker<R> = R extends { worker: number; generation: number } ? Omit<R, 'worker' | 'generation'> : never;

@@ -192,7 +192,7 @@ export class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
-        return this.#pool.start(effect.worker, effect.generation, this.#releases.order(effect.generation));
+        return this.#pool.start(effect, this.#releases.order(effect.generation));
       case 'admit':
         return this.#pool.send(effect.worker, { type: 'admit' });
       case 'drain':

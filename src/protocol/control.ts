@@ -30,6 +30,8 @@ export interface Status {
 
 export interface WorkerStatus {
   readonly id: number;
+  /** From 0; kept by whoever takes its place. */
+  readonly index: number;
   readonly pid: number | null;
   readonly generation: number;
   readonly phase: string;

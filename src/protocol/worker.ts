@@ -165,12 +165,17 @@ export const BAGGAGE_LIMIT: number = 128 * 1024;
  */
 export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 
+/** Environment variable that the program finds its index in. */
+export const INDEX_VARIABLE = 'GRACEFUL_SUPER_WORKER_INDEX';
+
 /** What stands there: JSON and a line break. */
 export interface WorkerIdentity {
   /** The master's pid: when it is no longer this process's parent, the master is gone. */
   readonly master: number;
   readonly worker: number;
   readonly generation: number;
+  /** 0 … N-1: the same for whoever takes its place. */
+  readonly index: number;
   readonly waitReady: boolean;
   /** What must pass before it is ready. */
   readonly preflight: HealthTerms;

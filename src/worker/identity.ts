@@ -1,7 +1,7 @@
 /** Who this process is: read from a descriptor, before anything else. */
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { systemCode } from '../errors.ts';
-import { WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { INDEX_VARIABLE, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 
@@ -16,7 +16,10 @@ export function takeIdentity(): WorkerIdentity | undefined {
   const text = readAll(fd);
   closeSync(fd);
   hideTraces();
-  return text.endsWith('\n') ? (JSON.parse(text) as WorkerIdentity) : process.exit();
+  if (!text.endsWith('\n')) process.exit();
+  const identity = JSON.parse(text) as WorkerIdentity;
+  process.env[INDEX_VARIABLE] = String(identity.index);
+  return identity;
 }
 
 /**

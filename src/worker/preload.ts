@@ -38,7 +38,7 @@ const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
 /** Makes this process the worker that it was named. */
-export function supervise({ master, generation, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
+export function supervise({ master, generation, index, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   const servers = watchServers();
@@ -81,6 +81,7 @@ export function supervise({ master, generation, waitReady, preflight, tickets, w
   publishRuntime({
     ...registry,
     generation,
+    index,
     ready: () => readiness.ready(),
     preflight: (check) => readiness.add(check),
     onDrain: (hook) => drain.addHook(hook),

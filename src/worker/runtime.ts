@@ -10,6 +10,8 @@ import type { DrainInfo } from './hooks.ts';
 export interface Runtime extends Registry {
   /** 0 without a supervisor. */
   readonly generation: number;
+  /** 0 without a supervisor. */
+  readonly index: number;
   ready(): void;
   preflight(check: () => unknown): void;
   onDrain(hook: (info: DrainInfo) => unknown): void;

@@ -15,5 +15,13 @@ export function runStandalone(): Runtime {
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
   const drain = prepareDrain({ servers, registry, mover }, account, (times) => ending.end(times));
   const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));
-  return publishRuntime({ ...registry, generation: 0, ready() {}, preflight() {}, onDrain: (hook) => drain.addHook(hook), listener: () => undefined });
+  return publishRuntime({
+    ...registry,
+    generation: 0,
+    index: 0,
+    ready() {},
+    preflight() {},
+    onDrain: (hook) => drain.addHook(hook),
+    listener: () => undefined,
+  });
 }

@@ -19,9 +19,10 @@ for (const file of ['node-http.cjs', 'express.cjs', 'fastify.mjs', 'ws.cjs']) {
 
 test('What a program sees of itself', async () => {
   const [plain, supervised] = await Promise.all([lookAtItself('plain'), lookAtItself('supervised')]);
-  const { server, 'events of process': events } = plain as unknown as Facts;
+  const { env, server, 'events of process': events } = plain as unknown as Facts;
   assert.deepEqual(supervised, {
     ...plain,
+    env: [...env, 'GRACEFUL_SUPER_WORKER_INDEX'].sort(),
     'process.channel': 'object',
     'process.connected': true,
     'process.send': 'function',
@@ -39,6 +40,7 @@ test('Every form of listen', async () => {
 });
 
 interface Facts {
+  readonly env: readonly string[];
   readonly server: { readonly events: readonly string[] };
   readonly 'events of process': readonly string[];
 }

@@ -23,6 +23,7 @@ class Worker implements AsyncDisposable {
       master: process.pid,
       worker: 1,
       generation: 1,
+      index: 0,
       waitReady: false,
       preflight: { ...terms, requests: [] },
       tickets: 4,

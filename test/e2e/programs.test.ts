@@ -154,9 +154,10 @@ test('process.send("ready") with --wait-ready, as PM2 has it', async () => {
 test('A child that the program forks is its own', async () => {
   await using rig = await startMaster({ script: 'forks-child.cjs' });
   const { own, child } = JSON.parse((await ask(rig.url())).text) as Record<'own' | 'child', Record<string, unknown>>;
-  assert.deepEqual({ execArgv: own?.['execArgv'], variables: own?.['variables'] }, { execArgv: [], variables: [] });
+  const variables = ['GRACEFUL_SUPER_WORKER_INDEX'];
+  assert.deepEqual({ execArgv: own?.['execArgv'], variables: own?.['variables'] }, { execArgv: [], variables });
   const { pid, ...traces } = child as { pid: number };
-  assert.deepEqual(traces, { execArgv: [], variables: [], preloaded: [], isPrimary: true });
+  assert.deepEqual(traces, { execArgv: [], variables, preloaded: [], isPrimary: true });
   await rig.stop();
   await poll(
     () => !rig.processes().includes(pid),

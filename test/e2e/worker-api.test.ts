@@ -123,3 +123,18 @@ function runBare(script: string, env: NodeJS.ProcessEnv): Bare {
   };
   return { child, text: () => text, until, ended: new Promise((resolve) => child.once('close', (code, signal) => resolve([code, signal]))) };
 }
+
+test('Each worker has an index, which its successor gets at a reload, and whoever is started in its place', async () => {
+  await using rig = await startMaster({ script: 'tells-its-index.mjs', flags: ['--workers', '3'] });
+  const told = () => [...rig.stdout.matchAll(/^(\d+) has index (\d) (\d)$/gm)].map(([, pid, index, variable]) => ({ pid: Number(pid), index, variable }));
+  const first = await rig.waitFor(() => (told().length === 3 ? told() : undefined), 'three indices');
+  assert.deepEqual(first.map(({ index, variable }) => `${index} ${variable}`).sort(), ['0 0', '1 1', '2 2']);
+  process.kill(first.find(({ index }) => index === '1')?.pid ?? 0, 'SIGKILL');
+  const replacement = await rig.waitFor(() => told()[3], 'the replacement');
+  assert.equal(replacement.index, '1');
+  await rig.hup();
+  const next = await rig.waitFor(() => (told().length === 7 ? told().slice(4) : undefined), 'three more');
+  assert.deepEqual(next.map(({ index }) => index).sort(), ['0', '1', '2']);
+  const { workers } = await rig.status();
+  for (const { pid, index } of next) assert.equal(workers.find((worker) => worker.pid === pid)?.index, Number(index));
+});

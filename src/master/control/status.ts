@@ -75,6 +75,7 @@ async function workerStatus(worker: Worker, { now, pidOf, movedOf, examine }: St
   const answer = await examine(worker.id);
   return {
     id: worker.id,
+    index: worker.index,
     pid,
     generation: worker.generation,
     phase: worker.phase,

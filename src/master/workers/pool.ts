@@ -44,6 +44,9 @@ export interface PoolHost {
   onVitals(worker: number, rssBytes: number): void;
 }
 
+/** Whom a worker is to be. */
+type Place = Pick<WorkerIdentity, 'worker' | 'generation' | 'index'>;
+
 /** All that a spawn needs besides the worker's number. */
 export interface Order {
   readonly launch: Launch;
@@ -68,23 +71,24 @@ export class WorkerPool {
   }
 
   /** Starts a worker, at once or when its order is there. */
-  start(worker: number, generation: number, order: Order | Promise<Order>): void {
-    if (!(order instanceof Promise)) return this.#spawn(worker, generation, order);
+  start(place: Place, order: Order | Promise<Order>): void {
+    const { worker } = place;
+    if (!(order instanceof Promise)) return this.#spawn(place, order);
     const never = (error: unknown) =>
       this.#host.dispatch({ type: 'worker-exited', worker, exit: { reason: 'spawn-failed', error: toReport(error) }, chance: Math.random(), moved: {} });
     order.then(
       // it may have been told to end meanwhile, when there was nobody to tell
-      (late) => (this.#host.isStarting(worker) ? this.#spawn(worker, generation, late) : never(new Error('no longer wanted'))),
+      (late) => (this.#host.isStarting(worker) ? this.#spawn(place, late) : never(new Error('no longer wanted'))),
       never,
     );
   }
 
-  #spawn(worker: number, generation: number, { launch, waitReady, preflight, times, backlog }: Order): void {
+  #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
     const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder, this.#host.runtime);
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
-    const identity = { worker, generation, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
+    const identity = { worker, generation, index, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
     const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);

@@ -10,7 +10,9 @@ server.listen(0, () => {
     argv: [basename(process.argv[1]), ...process.argv.slice(2)],
     execArgv: process.execArgv,
     cwd: basename(process.cwd()),
-    env: Object.keys(process.env).filter((name) => /^NODE|GRACEFUL|CLUSTER/.test(name)),
+    env: Object.keys(process.env)
+      .filter((name) => /^NODE|GRACEFUL|CLUSTER/.test(name))
+      .sort(),
     'require.main': require.main === module,
     'require.cache': Object.keys(require.cache).length,
     'module.paths': module.paths.length,

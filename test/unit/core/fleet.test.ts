@@ -341,7 +341,7 @@ describe('probation', () => {
   test('a crash of the old worker in it is mended beside it', () => {
     const story = proving();
     story.exit(1);
-    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 3, generation: 1 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 3, generation: 1, index: 0 }]);
     story.tick(500);
     assert.equal(story.fleet.generation, 2);
     assert.deepEqual(drained(story), [3]);
@@ -377,7 +377,7 @@ describe('a crashed worker is replaced', () => {
   test('at once the first time', () => {
     const story = running();
     story.exit(1);
-    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 2, generation: 1 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 2, generation: 1, index: 0 }]);
     assert.equal(story.fleet.restarts, 1);
   });
 
@@ -451,7 +451,7 @@ describe('a crash loop', () => {
     const story = looping();
     story.reload();
     story.resolve();
-    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 4, generation: 2 }]);
+    assert.deepEqual(story.effectsOf('spawn'), [{ type: 'spawn', worker: 4, generation: 2, index: 0 }]);
   });
 
   test('a reload that commits ends it', () => {

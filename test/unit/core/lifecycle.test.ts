@@ -536,3 +536,50 @@ describe('giving up', () => {
     assert.equal(story.fleet.phase, 'running');
   });
 });
+
+describe('the index of a worker', () => {
+  const indices = (story: Story) => story.effectsOf('spawn').map(({ index }) => index);
+
+  test('counts from 0 in each generation', () => {
+    const story = running({ workers: 3 });
+    story.reload();
+    story.resolve();
+    assert.deepEqual(indices(story), [0, 1, 2]);
+  });
+
+  test('goes on counting where a canary ends', () => {
+    const story = holding();
+    assert.deepEqual(indices(story), []);
+    story.promote();
+    assert.deepEqual(indices(story), [1]);
+  });
+
+  test('is that of the one it replaces, after a crash', () => {
+    const story = running({ workers: 3 });
+    story.exit(2);
+    assert.deepEqual(indices(story), [1]);
+  });
+
+  test('is that of the one it replaces, while that still serves', () => {
+    const story = running({ workers: 3 });
+    story.tell({ type: 'worker-blocked', worker: 3, timeoutMs: 100 });
+    assert.deepEqual(indices(story), [2]);
+  });
+
+  test('is not taken over from one that has completed', () => {
+    const story = running({ workers: 2, restart: 'on-failure' });
+    finish(story, 1);
+    story.exit(2);
+    assert.deepEqual(indices(story), [1]);
+  });
+
+  test('is the highest where there is one too many, and comes back with the next', () => {
+    const story = running({ workers: 3 });
+    story.exit(1);
+    story.serveAll();
+    story.scale({ to: 2 });
+    assert.deepEqual(drained(story), [3]);
+    story.scale({ to: 3 });
+    assert.deepEqual(indices(story), [2]);
+  });
+});

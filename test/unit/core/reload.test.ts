@@ -13,7 +13,7 @@ const unfitBy: Failure = { reason: 'admit-failed', error: boom };
 
 /** A worker of a phase; of the new generation unless said otherwise. */
 function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
-  const who = { id, generation, spawnedAt: 0 };
+  const who = { id, generation, index: id - 1, spawnedAt: 0 };
   switch (phase) {
     case 'starting':
       return { ...who, phase, listening: false, deadline: 100 };
@@ -38,6 +38,7 @@ function draining(id: number, generation: number): Draining {
   return {
     id,
     generation,
+    index: 0,
     spawnedAt: 0,
     phase: 'draining',
     since: 0,

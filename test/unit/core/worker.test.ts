@@ -27,7 +27,7 @@ const policy = policyWith();
 const times: DrainTimes = { idleGraceMs: 50, drainTimeoutMs: 500, killTimeoutMs: 100 };
 /** The drain timeout, and 2 s more for the worker's own account of it. */
 const DRAIN_MS = 2500;
-const who = { id: 7, generation: 3, spawnedAt: 10 };
+const who = { id: 7, generation: 3, index: 1, spawnedAt: 10 };
 const timedOut: Failure = { reason: 'ready-timeout', timeoutMs: 1000, listening: false };
 
 const starting: Worker = { ...who, phase: 'starting', listening: false, deadline: 1010 };
@@ -111,7 +111,11 @@ function eventOf(happening: Happening, now: number): WorkerStepEvent {
 }
 
 test('a new worker is spawned with the ready timeout as its deadline', () => {
-  assert.deepEqual(spawn(7, 3, 10, policy), [starting, { type: 'spawn', worker: 7, generation: 3 }, told({ type: 'worker-spawned' })]);
+  assert.deepEqual(spawn({ id: 7, generation: 3, index: 1 }, 10, policy), [
+    starting,
+    { type: 'spawn', worker: 7, generation: 3, index: 1 },
+    told({ type: 'worker-spawned' }),
+  ]);
 });
 
 describe('starting', () => {
@@ -383,7 +387,7 @@ describe('a job, which need not listen', () => {
   });
 
   test('need not answer when it is admitted', () => {
-    const [admitted] = admit({ phase: 'ready', id: 7, generation: 3, spawnedAt: 10, isJob: true }, 1010, job);
+    const [admitted] = admit({ phase: 'ready', id: 7, generation: 3, index: 1, spawnedAt: 10, isJob: true }, 1010, job);
     const [serving] = step(admitted, { type: 'tick', now: 2010 }, job);
     assert.ok(serving.phase === 'serving' && serving.isJob);
   });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { Report } from '../../../src/core/effect.ts';
 import type { ConnectionAccount, ConnectionCounts, FleetEvent } from '../../../src/core/event.ts';
 import type { Fleet } from '../../../src/core/fleet.ts';
+import { hasPlace } from '../../../src/core/state.ts';
 import { isWanted, type Worker } from '../../../src/core/worker.ts';
 import { onlyNonsenseIsRefused, requestsAreAnsweredOnce, requestsAreServedInTurn, rollbacksGoBack } from './answers.ts';
 import {
@@ -37,10 +38,17 @@ export function invariants(): Watch {
     deadlinesAreFinite,
     stopWins,
     oneUncommittedGeneration,
+    indicesAreOnesOwn,
   ];
   return (...step) => {
     for (const watch of watches) watch(...step);
   };
+}
+
+/** Of those who serve or are on their way to, in one generation. */
+function indicesAreOnesOwn(_before: Fleet, _event: FleetEvent, after: Fleet): void {
+  const places = after.workers.filter((worker) => isWanted(worker) && hasPlace(after, worker)).map(({ generation, index }) => `${generation}: ${index}`);
+  assert.equal(new Set(places).size, places.length, `two workers of a generation have an index: ${places}`);
 }
 
 function nothingFollowsTheEnd(): Watch {
