@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { duration, type Form, whole } from '../config/forms.ts';
 import { exitCodes, GracefulError } from '../errors.ts';
 import { findMaster, post } from './client.ts';
+import { print } from './print.ts';
 
 type Argv = Readonly<Record<string, unknown>>;
 
@@ -40,13 +41,13 @@ async function ask(argv: Argv, path: string): Promise<number> {
   const master = await findMaster(argv);
   let lastText = '';
   const last = await post(master, path, ({ text }) => {
-    if (lastText !== '') process.stdout.write(`${lastText}\n`);
+    if (lastText !== '') print(lastText);
     lastText = text; // the last one is the outcome, which may belong on stderr
   });
   if (last?.type !== 'outcome') throw new GracefulError('control-failed', `master "${master.name}" ended meanwhile`);
   const { isDone, error, text } = last;
-  if (lastText !== text && lastText !== '') process.stdout.write(`${lastText}\n`);
-  (isDone ? process.stdout : process.stderr).write(`${text}\n`);
+  if (lastText !== text && lastText !== '') print(lastText);
+  print(text, isDone ? process.stdout : process.stderr);
   return error === null ? 0 : exitCodes[error];
 }
 

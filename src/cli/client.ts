@@ -4,9 +4,11 @@ import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { defaultRuntimeDir } from '../config/config.ts';
+import { defaultRuntimeDirs } from '../config/config.ts';
 import { GracefulError, systemCode } from '../errors.ts';
+import { entryOf } from '../master/control/entry.ts';
 import type { ControlLine, Status } from '../protocol/control.ts';
+import { checkFolder, Distrust } from '../trust.ts';
 import { isAnswered } from '../unix-socket.ts';
 
 /** Until the answer begins; it may then go on for as long as a reload takes. */
@@ -15,54 +17,106 @@ const ANSWER_TIMEOUT_MS = 5_000;
 /** A running master. */
 export interface Master {
   readonly name: string;
+  readonly folder: string;
+  /** This master's alone: a successor of the same name has another. */
   readonly socketPath: string;
 }
 
-/** The master that a command means: the named one, or the only one. @throws GracefulError `not-running`, `several-running` */
+/** A folder to look for control sockets in. */
+interface Place {
+  readonly folder: string;
+  readonly isGiven: boolean;
+  /** Root finds the masters of other users there. */
+  readonly mayBeAnothers: boolean;
+}
+
+/** What was found, and why some of it is not used. */
+interface Search {
+  readonly masters: readonly Master[];
+  /** `/tmp/graceful-super-7: it belongs to another user (uid 8)` */
+  readonly distrusted: readonly string[];
+}
+
+/** The master that a command means: the named one, or the only one. @throws GracefulError `not-running`, `several-running`, `control-failed` */
 export async function findMaster(argv: Readonly<Record<string, unknown>>): Promise<Master> {
-  const folders = runtimeDirsOf(argv);
-  const folder = folders[0];
   const name = nameIn(argv);
-  const running = await findMasters(folders);
+  const { masters: running, distrusted } = await findMasters(argv);
   const names = running.map((master) => master.name).join(', ');
+  const where = [`in ${placesOf(argv)[0].folder}`, ...distrusted.map((one) => `not used: ${one}`)].join('; ');
   if (name !== undefined) {
     const [found, ...others] = running.filter((master) => master.name === name);
     if (found && others.length === 0) return found;
     if (found) {
-      const where = [found, ...others].map(({ socketPath }) => dirname(socketPath)).join(', ');
-      throw new GracefulError('several-running', `several masters named "${name}" are running, in ${where}`, { hint: 'name the folder: --runtime-dir' });
+      const folders = [found, ...others].map(({ folder }) => folder).join(', ');
+      throw new GracefulError('several-running', `several masters named "${name}" are running, in ${folders}`, { hint: 'name the folder: --runtime-dir' });
     }
-    throw new GracefulError('not-running', `no master named "${name}" is running (in ${folder})`, {
-      hint: running.length > 0 ? `there are: ${names}` : 'graceful-super start ./server.js starts one',
+    throw new GracefulError('not-running', `no master named "${name}" is running (${where})`, {
+      hint: running.length > 0 ? `there are: ${names}` : hintWhereNone(),
     });
   }
   const [only] = running;
-  if (only === undefined)
-    throw new GracefulError('not-running', `no master is running (in ${folder})`, { hint: 'graceful-super start ./server.js starts one' });
+  if (only === undefined) throw new GracefulError('not-running', `no master is running (${where})`, { hint: hintWhereNone() });
   if (running.length > 1) throw new GracefulError('several-running', `several masters are running: ${names}`, { hint: 'name the one that is meant' });
   return only;
 }
 
-/** Every living master of these folders, by name. */
-export async function findMasters(folders: readonly string[]): Promise<Master[]> {
-  const candidates = folders.flatMap((folder) =>
-    entriesOf(folder)
-      .filter((entry) => entry.endsWith('.sock'))
-      .map((entry) => ({ name: entry.slice(0, -5), socketPath: join(folder, entry) })),
-  );
-  const alive = await Promise.all(candidates.map(({ socketPath }) => isAnswered(socketPath)));
-  return candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
+/** Under sudo the masters of who called it are elsewhere. */
+function hintWhereNone(): string {
+  const { SUDO_UID } = process.env;
+  return SUDO_UID === undefined || process.getuid?.() !== 0
+    ? 'graceful-super start ./server.js starts one'
+    : `those of uid ${SUDO_UID} are found without sudo, or by --runtime-dir /run/user/${SUDO_UID}/graceful-super`;
 }
 
-/** Where the control sockets are: the named folder, or the usual one and those of systemd units beside it. */
-export function runtimeDirsOf(argv: Readonly<Record<string, unknown>>): [string, ...string[]] {
+/** Every living master where the command looks, by name. @throws GracefulError `control-failed`: the folder that was named is not to be trusted */
+export async function findMasters(argv: Readonly<Record<string, unknown>>): Promise<Search> {
+  const distrusted: string[] = [];
+  const candidates = placesOf(argv).flatMap((place) => candidatesIn(place, distrusted));
+  const alive = await Promise.all(candidates.map(({ socketPath }) => isAnswered(socketPath)));
+  const masters = candidates.filter((_, index) => alive[index]).sort((a, b) => a.name.localeCompare(b.name));
+  return { masters, distrusted };
+}
+
+function candidatesIn({ folder, isGiven, mayBeAnothers }: Place, distrusted: string[]): Master[] {
+  const owners = unlessDistrusted(folder, distrusted, () => checkFolder(folder, mayBeAnothers));
+  if (owners === undefined && isGiven && distrusted.length > 0) {
+    throw new GracefulError('control-failed', `cannot use the control folder ${distrusted.join(', ')}`, { hint: 'run this as the user of the master' });
+  }
+  if (owners === undefined) return [];
+  return entriesOf(folder)
+    .filter((entry) => entry.endsWith('.sock'))
+    .flatMap((entry) => {
+      const name = entry.slice(0, -5);
+      const socketPath = unlessDistrusted(join(folder, entry), distrusted, () => entryOf(folder, name, owners));
+      return socketPath === undefined ? [] : [{ name, folder, socketPath }];
+    });
+}
+
+/** What is gone is as good as never there. */
+function unlessDistrusted<T>(path: string, distrusted: string[], look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof Distrust) distrusted.push(`${path}: ${error.message}`);
+    else if (!['ENOENT', 'ENOTDIR', 'EACCES'].includes(systemCode(error) ?? '')) throw error;
+    return undefined;
+  }
+}
+
+/** Where the control sockets are: the named folder, or the usual ones and those of systemd units beside them. */
+function placesOf(argv: Readonly<Record<string, unknown>>): readonly [Place, ...Place[]] {
   const given = (argv['runtimeDir'] as string | undefined) ?? process.env['GRACEFUL_SUPER_RUNTIME_DIR'];
-  if (given !== undefined) return [isAbsolute(given) ? given : resolve(given)]; // resolve fails in a folder that was removed
-  const usual = defaultRuntimeDir(process.env, tmpdir());
-  if (basename(usual) !== 'graceful-super') return [usual]; // in /tmp anybody could have made the others
-  const parent = dirname(usual);
-  const units = entriesOf(parent).filter((entry) => entry.startsWith('graceful-super-'));
-  return [usual, ...units.map((entry) => join(parent, entry))];
+  // resolve fails in a folder that was removed
+  if (given !== undefined) return [{ folder: isAbsolute(given) ? given : resolve(given), isGiven: true, mayBeAnothers: true }];
+  const usual = defaultRuntimeDirs(process.env, tmpdir());
+  const parents = usual.filter((folder) => basename(folder) === 'graceful-super').map((folder) => dirname(folder)); // in /tmp anybody could have made the others
+  const units = parents.flatMap((parent) =>
+    entriesOf(parent)
+      .filter((entry) => entry.startsWith('graceful-super-'))
+      .map((entry) => join(parent, entry)),
+  );
+  const places = (folders: readonly string[], mayBeAnothers: boolean) => folders.map((folder) => ({ folder, isGiven: false, mayBeAnothers }));
+  return [...places(usual, false), ...places(units, true)] as [Place, ...Place[]];
 }
 
 /** The master that the command, or the environment, names. */

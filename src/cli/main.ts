@@ -2,6 +2,7 @@
 import { describeError, exitCodeOf } from '../errors.ts';
 import { isJournal, withPriority } from '../master/log/journal.ts';
 import { releaseSignals } from '../master/signals.ts';
+import { printable } from '../printable.ts';
 import type { Chosen } from './command-line.ts';
 import { readPlainStart } from './plain-start.ts';
 import { version } from './version.ts';
@@ -12,7 +13,7 @@ export async function main(args: readonly string[]): Promise<void> {
     const chosen = await choose(args);
     process.exitCode = chosen === undefined ? 0 : await chosen.run(chosen.argv);
   } catch (error) {
-    const text = `graceful-super: ${describeError(error)}`;
+    const text = printable(`graceful-super: ${describeError(error)}`);
     process.stderr.write(`${isJournal(process.env, 2) ? withPriority('error', text) : text}\n`);
     process.exitCode = exitCodeOf(error);
   }

@@ -1,9 +1,9 @@
 /** `graceful-super start`: becomes the master. */
 import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { type ConfigSources, defaultRuntimeDir, loadConfig } from '../config/config.ts';
+import { type ConfigSources, defaultRuntimeDirs, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
-import { makeRuntimeDir } from '../master/control/runtime-dir.ts';
+import { chooseRuntimeDir } from '../master/control/runtime-dir.ts';
 import { checkPidFile } from '../master/pid-file.ts';
 import { resolveLaunch, unresolvedNode } from '../master/workers/release.ts';
 import { keepRuntime } from '../master/workers/runtime-file.ts';
@@ -17,11 +17,10 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   const sources = sourcesOf(argv, env);
   const config = await loadConfig(sources);
   const node = unresolvedNode(process.argv0, process.execPath, env, sources.folder);
-  const runtimeDir = config.runtimeDir ?? defaultRuntimeDir(env, tmpdir());
   // found out here, it is told plainly and nothing has begun
   const launch = await resolveLaunch(config, { env, node });
   if (config.pidFile !== undefined) checkPidFile(config.pidFile);
-  makeRuntimeDir(runtimeDir);
+  const runtimeDir = chooseRuntimeDir(config.runtimeDir === undefined ? defaultRuntimeDirs(env, tmpdir()) : [config.runtimeDir]);
   const runtime = keepRuntime(runtimeDir);
   const spawned = spawnWorker(launch, runtimeDir, runtime); // it boots while what follows is loaded
   try {

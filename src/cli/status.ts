@@ -2,20 +2,21 @@
 
 import { describeAccount, duration, megabytes } from '../master/log/wording.ts';
 import type { Status, WorkerStatus } from '../protocol/control.ts';
-import { fetchStatus, findMaster, findMasters, nameIn, runtimeDirsOf } from './client.ts';
+import { fetchStatus, findMaster, findMasters, nameIn } from './client.ts';
+import { print } from './print.ts';
 
 /** Without a name: the only master, or a list of all. @returns 0 */
 export async function status(argv: Readonly<Record<string, unknown>>): Promise<number> {
-  const masters = nameIn(argv) === undefined ? await findMasters(runtimeDirsOf(argv)) : [];
+  const masters = nameIn(argv) === undefined ? (await findMasters(argv)).masters : [];
   if (masters.length > 1) {
     const all = await Promise.all(masters.map((master) => fetchStatus(master).catch(() => master)));
     const rows = all.map((one) => ('pid' in one ? summary(one) : [one.name, '?', '?', '?', '?', 'does not answer']));
     const known = all.map((one) => ('pid' in one ? one : { name: one.name, error: 'does not answer' }));
-    print(argv['json'] ? JSON.stringify(known, undefined, 2) : table(['NAME', 'PID', 'GENERATION', 'WORKERS', 'UPTIME', 'LISTENING'], rows));
+    show(argv, known, () => table(['NAME', 'PID', 'GENERATION', 'WORKERS', 'UPTIME', 'LISTENING'], rows));
     return 0;
   }
   const one = await fetchStatus(await findMaster(argv));
-  print(argv['json'] ? JSON.stringify(one, undefined, 2) : describe(one));
+  show(argv, one, () => describe(one));
   return 0;
 }
 
@@ -71,6 +72,8 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), ...rows.map(line)].join('\n');
 }
 
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+/** For programs it is exact. */
+function show(argv: Readonly<Record<string, unknown>>, facts: unknown, describeFacts: () => string): void {
+  if (argv['json']) process.stdout.write(`${JSON.stringify(facts, undefined, 2)}\n`);
+  else print(describeFacts());
 }

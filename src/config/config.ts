@@ -125,12 +125,18 @@ export function flagName(option: string): string {
   return `--${kebab(option)}`;
 }
 
-/** Folder of the control sockets that is meant when none is named. @see XDG Base Directory Specification */
-export function defaultRuntimeDir(env: Readonly<NodeJS.ProcessEnv>, tmp: string): string {
+/**
+ * Folders of the control sockets that are meant when none is named: a master takes the first that it can have, commands look into all. What is cleaned at
+ * times, and where everybody may make files, comes last. @see XDG Base Directory Specification
+ */
+export function defaultRuntimeDirs(env: Readonly<NodeJS.ProcessEnv>, tmp: string): readonly [string, ...string[]] {
   const uid = process.getuid?.() ?? 0;
-  if (uid === 0 && process.platform === 'linux') return '/run/graceful-super';
+  const isLinux = process.platform === 'linux';
   const xdg = env['XDG_RUNTIME_DIR'];
-  return xdg ? resolve(xdg, 'graceful-super') : resolve(tmp, `graceful-super-${uid}`);
+  const own = [...(xdg ? [xdg] : []), ...(isLinux ? [`/run/user/${uid}`] : [])].map((folder) => resolve(folder, 'graceful-super'));
+  const shared = [...(isLinux ? ['/dev/shm'] : []), tmp].map((folder) => resolve(folder, `graceful-super-${uid}`));
+  const folders = new Set([...(uid === 0 && isLinux ? ['/run/graceful-super'] : own), ...shared]);
+  return [...folders] as [string, ...string[]];
 }
 
 /** An ecosystem file of PM2 is one, too. */

@@ -1,6 +1,7 @@
 /** What becomes of a report: a line in the log, an answer to who asked for what it tells, and where there is more to know, that. */
 import type { Config } from '../config/config.ts';
 import type { Report } from '../core/effect.ts';
+import { printable } from '../printable.ts';
 import type { Subscribers } from './control/subscribers.ts';
 import { tellUnused } from './listeners/custody.ts';
 import type { Listeners } from './listeners/listeners.ts';
@@ -40,7 +41,7 @@ export class Reporter {
     if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#tellStack(report.worker, report.generation);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce(report.generation);
-    else if (config.logFile !== undefined) process.stderr.write(`graceful-super: ${line.text}\n`);
+    else if (config.logFile !== undefined) process.stderr.write(printable(`graceful-super: ${line.text}\n`));
   }
 
   #tellStack(worker: number, generation: number): void {

@@ -5,9 +5,9 @@ import { toReport } from '../errors.ts';
 import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
-import type { Claim } from './control/claim.ts';
 import type { Command } from './control/command.ts';
 import { serveControl } from './control/control.ts';
+import type { Keeper } from './control/keeper.ts';
 import { takeStatus } from './control/status.ts';
 import { Subscribers } from './control/subscribers.ts';
 import { exitCodeFor } from './exit-code.ts';
@@ -49,7 +49,7 @@ export interface SupervisorOptions {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #log: Log;
-  readonly #claim: Claim;
+  readonly #keeper: Keeper;
   readonly #listeners: Listeners;
   readonly #loop: Loop;
   readonly #router: Router;
@@ -64,10 +64,11 @@ export class Supervisor {
   #lastRequest = 0;
   #end: (exitCode: number) => void = () => {};
 
-  constructor(options: SupervisorOptions, log: Log, claim: Claim, listeners: Listeners) {
+  constructor(options: SupervisorOptions, log: Log, keeper: Keeper, listeners: Listeners) {
     this.#options = options;
     this.#log = log;
-    this.#claim = claim;
+    this.#keeper = keeper;
+    keeper.onRenewed = () => this.#pool.sendAll({ type: 'files', files: this.#files() });
     this.#listeners = listeners;
     this.#releases = new Releases({
       config: options.config,
@@ -132,7 +133,7 @@ export class Supervisor {
     const ended = new Promise<number>((resolve) => {
       this.#end = resolve;
     });
-    serveControl(this.#claim.server, {
+    serveControl(this.#keeper.claim.server, {
       status: () => this.#status(),
       ask: (command, tell) => this.#askFor(command, tell),
       stop: (tell) => this.#stopFor(tell),
@@ -155,9 +156,11 @@ export class Supervisor {
   #settle(): void {
     keepYoungSpaceSmall();
     this.#log.begin();
+    this.#keeper.begin();
   }
 
   #onSignal(signal: string): void {
+    this.#keeper.look();
     switch (signal) {
       case 'SIGHUP':
         return this.#ask({ type: 'reload-requested' }, signal);
@@ -192,6 +195,7 @@ export class Supervisor {
       case 'resolve':
         return this.#resolve(effect.generation, effect.from);
       case 'spawn':
+        this.#keeper.look();
         return this.#pool.start(effect, this.#releases.order(effect.generation));
       case 'admit':
         return this.#pool.send(effect.worker, { type: 'admit' });
@@ -278,6 +282,6 @@ export class Supervisor {
   }
 
   #files(): OwnedFile[] {
-    return [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#claim.files, ...this.#options.runtime.files];
+    return [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#keeper.claim.files, ...this.#options.runtime.files];
   }
 }

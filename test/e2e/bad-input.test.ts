@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -7,13 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type ErrorCode, exitCodes } from '../../src/errors.ts';
-import { ask, cli, type Finished, fixture, pidsMarked, root, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { needsNobody, runAsNobody } from '../helpers/nobody.ts';
+import { ask, cli, fixture, pidsMarked, root, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const echo = fixture('http-echo.cjs');
-const bin = join(root, 'bin/graceful-super.js');
-const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
-const canBeNobody = process.getuid?.() === 0 && spawnSync('setpriv', [...nobody, process.execPath, bin, '--version']).status === 0;
-const needsNobody = canBeNobody ? {} : { skip: 'needs root and setpriv' };
 
 interface Refusal {
   readonly code: ErrorCode;
@@ -43,14 +39,6 @@ async function assertRefused(args: readonly string[], { code, says, hint, env = 
   assert.doesNotMatch(stderr, /^ {4}at /m, 'no stack trace');
   if (existsSync(controls) && runtimeDir === undefined) assert.deepEqual(readdirSync(controls), []);
   assert.deepEqual(pidsMarked(mark), []);
-}
-
-function runAsNobody(args: readonly string[], env: NodeJS.ProcessEnv): Finished {
-  const { status, signal, stdout, stderr } = spawnSync('setpriv', [...nobody, process.execPath, bin, ...args], {
-    env: { ...process.env, ...env },
-    encoding: 'utf8',
-  });
-  return { code: status, signal, stdout, stderr };
 }
 
 async function takePort(): Promise<{ port: number; [Symbol.asyncDispose](): Promise<void> }> {

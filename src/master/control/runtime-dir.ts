@@ -1,16 +1,28 @@
-/** The folder of a master's control socket and of what has no name. */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+/** The folder of a master's control socket. */
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { GracefulError, systemCode } from '../../errors.ts';
+import { checkFolder } from '../../trust.ts';
+
+/** The first of these folders that is ours, or can be made. @throws GracefulError `control-folder-unwritable`, of the last one */
+export function chooseRuntimeDir(folders: readonly string[]): string {
+  let failure: unknown;
+  for (const folder of folders) {
+    try {
+      makeRuntimeDir(folder);
+      return folder;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
 
 /** Makes it where it is missing. @throws GracefulError `control-folder-unwritable` */
 export function makeRuntimeDir(folder: string): void {
   try {
     makeFolder(folder);
-    const stats = statSync(folder);
-    if (!stats.isDirectory()) throw new Error('it is no folder');
-    const { uid } = stats; // in /tmp anybody could have made it before us
-    if (uid !== 0 && uid !== process.getuid?.()) throw new Error(`it belongs to another user (uid ${uid})`);
+    checkFolder(folder); // in /tmp anybody could have made it before us
   } catch (error) {
     throw unwritable(folder, error);
   }

@@ -2,12 +2,15 @@
  * Where the lines of the log go. A sink never fails and never grows: while the disk is full, or nobody reads, lines are lost and counted, and the
  * first one after that says how many.
  */
-import { appendFile, close, openSync } from 'node:fs';
+import { appendFile, close, constants, openSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { GracefulError } from '../../errors.ts';
+import { checkFile } from '../../trust.ts';
 
 /** The line that says how many are missing, and why. */
 export type TellGap = (lost: number, why: string) => string;
+
+const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW } = constants;
 
 /** Longest backlog of a stream, in bytes: whoever reads it may have stalled. */
 const MOST_BACKLOG = 1024 * 1024;
@@ -66,7 +69,8 @@ class Sink extends Writable {
 
 function openOrThrow(path: string): number {
   try {
-    return openSync(path, 'a', 0o640);
+    const isLink = checkFile(path)?.isSymbolicLink() === true; // one that is trusted, such as /dev/stdout
+    return openSync(path, O_APPEND | O_CREAT | O_WRONLY | (isLink ? 0 : O_NOFOLLOW), 0o640);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GracefulError('log-file-unwritable', `cannot write log file ${path}: ${reason}`, { hint: 'pass another --log-file', cause });

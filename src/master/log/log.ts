@@ -7,6 +7,7 @@ import type Winston from 'winston';
 import type { Logger, transport } from 'winston';
 import type { Config } from '../../config/config.ts';
 import { toReport } from '../../errors.ts';
+import { printable } from '../../printable.ts';
 import { isJournal, withPriority } from './journal.ts';
 import { openLogFile, openStream, type TellGap } from './log-sinks.ts';
 import type { Line } from './wording.ts';
@@ -135,5 +136,6 @@ function toText(entry: Entry): string {
 
 /** What happened, and nothing else: the journal knows when, and how bad it is. */
 function toPlain({ message, stack }: Entry): string {
-  return typeof stack === 'string' ? `${message}\n${stack.replace(/^/gm, '    ')}` : message;
+  const text = typeof stack === 'string' ? `${message}\n${stack}` : message;
+  return printable(text).replace(/\n/g, '\n    '); // no line of it can be taken for one of ours
 }

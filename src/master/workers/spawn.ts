@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
 import { type ErrorReport, toReport } from '../../errors.ts';
@@ -46,7 +47,7 @@ let spawnedSoFar = 0;
 
 /** Spawns in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `ended`. `folder` is ours. */
 export function spawnWorker(launch: Launch, folder: string, runtime: RuntimeFile): Spawned {
-  const { tickets, ticketsError } = tryTickets(join(folder, `.${process.pid.toString(36)}.${++spawnedSoFar}.tickets`));
+  const { tickets, ticketsError } = tryTickets([...(process.platform === 'linux' ? ['/dev/shm'] : []), folder, tmpdir()]);
   const common = { launch, tickets, ticketsError };
   try {
     const child = forkChild(launch, tickets, runtime.path());
@@ -106,13 +107,18 @@ function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch
   });
 }
 
-/** A full disk must not keep a worker from starting. */
-function tryTickets(path: string): Pick<Spawned, 'tickets' | 'ticketsError'> {
-  try {
-    return { tickets: makeTickets(path), ticketsError: undefined };
-  } catch (ticketsError) {
-    return { tickets: undefined, ticketsError };
+/** They have a path for a moment only, so any folder will do; in memory first, which no full disk concerns. A worker starts without them, if need be. */
+function tryTickets(folders: readonly string[]): Pick<Spawned, 'tickets' | 'ticketsError'> {
+  const name = `.graceful-super.${process.pid.toString(36)}.${process.hrtime.bigint().toString(36)}.${++spawnedSoFar}`;
+  let ticketsError: unknown;
+  for (const folder of folders) {
+    try {
+      return { tickets: makeTickets(join(folder, name)), ticketsError: undefined };
+    } catch (error) {
+      ticketsError = error;
+    }
   }
+  return { tickets: undefined, ticketsError };
 }
 
 /**

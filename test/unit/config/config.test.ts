@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { defaultRuntimeDir, flagName } from '../../../src/config/config.ts';
+import { defaultRuntimeDirs, flagName } from '../../../src/config/config.ts';
 import { makeFolder } from '../helpers/folder.ts';
 import { failToLoad, load } from '../helpers/load-config.ts';
 
@@ -195,10 +195,12 @@ describe('mistakes', () => {
 
 test('an option is written in kebab-case as a flag', () => assert.equal(flagName('drainTimeout'), '--drain-timeout'));
 
-test('the folder of the control sockets is the one of the user, or of the system for root', () => {
+test('the folder of the control sockets is the one of the user, or of the system for root; where everybody may make files comes last', () => {
   const uid = process.getuid?.() ?? 0;
-  const isSystem = uid === 0 && process.platform === 'linux';
-  const folders = [{ XDG_RUNTIME_DIR: '/run/user/7' }, {}, { XDG_RUNTIME_DIR: '' }].map((env) => defaultRuntimeDir(env, '/tmp'));
-  const own = ['/run/user/7/graceful-super', `/tmp/graceful-super-${uid}`, `/tmp/graceful-super-${uid}`];
-  assert.deepEqual(folders, isSystem ? Array(3).fill('/run/graceful-super') : own);
+  const isLinux = process.platform === 'linux';
+  const folders = [{ XDG_RUNTIME_DIR: '/run/user/7' }, {}, { XDG_RUNTIME_DIR: '' }].map((env) => defaultRuntimeDirs(env, '/tmp'));
+  const shared = [...(isLinux ? [`/dev/shm/graceful-super-${uid}`] : []), `/tmp/graceful-super-${uid}`];
+  const own = isLinux ? [`/run/user/${uid}/graceful-super`] : [];
+  const expected = [['/run/user/7/graceful-super', ...own], own, own].map((first) => [...(uid === 0 && isLinux ? ['/run/graceful-super'] : first), ...shared]);
+  assert.deepEqual(folders, expected);
 });
