@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { type ConfigSources, defaultRuntimeDirs, loadConfig } from '../config/config.ts';
 import { options } from '../config/options.ts';
+import { kernel } from '../kernel.ts';
 import { chooseRuntimeDir } from '../master/control/runtime-dir.ts';
 import { checkPidFile } from '../master/pid-file.ts';
 import { resolveLaunch, unresolvedNode } from '../master/workers/release.ts';
@@ -22,11 +23,11 @@ export async function start(argv: Readonly<Record<string, unknown>>, version: st
   if (config.pidFile !== undefined) checkPidFile(config.pidFile);
   const runtimeDir = chooseRuntimeDir(config.runtimeDir === undefined ? defaultRuntimeDirs(env, tmpdir()) : [config.runtimeDir]);
   const runtime = keepRuntime(runtimeDir);
-  const spawned = spawnWorker(launch, runtimeDir, runtime); // it boots while what follows is loaded
+  const spawned = spawnWorker(launch, { kernel, folder: runtimeDir, runtime }); // it boots while what follows is loaded
   try {
     keepParts();
     const { supervise } = await import('../master/supervise.ts');
-    return await supervise({ config, runtimeDir, version, origin: { env, node }, runtime, spawned, loadConfig: () => loadConfig(sources) });
+    return await supervise({ config, runtimeDir, version, kernel, origin: { env, node }, runtime, spawned, loadConfig: () => loadConfig(sources) });
   } finally {
     await spawned.discard(); // unless it has become the first worker
     runtime.close();

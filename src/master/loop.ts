@@ -5,23 +5,28 @@
 import type { Effect } from '../core/effect.ts';
 import type { FleetEvent, Happening, Policy } from '../core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../core/fleet.ts';
+import type { Cancel, Clock } from '../kernel.ts';
 
 /** The deciding loop. */
 export interface Loop {
   readonly fleet: Fleet;
-  /** Monotonic milliseconds. */
-  now(): number;
   dispatch(happening: Happening): void;
 }
 
+/** What the loop turns by. */
+export interface LoopHost {
+  readonly policy: Policy;
+  readonly clock: Clock;
+  perform(effect: Effect): void;
+  afterTurn(): void;
+}
+
 /** Starts with an empty fleet. */
-export function startLoop(policy: Policy, perform: (effect: Effect) => void, afterTurn: () => void): Loop {
+export function startLoop({ policy, clock, perform, afterTurn }: LoopHost): Loop {
   let fleet = emptyFleet(policy);
-  let timer: NodeJS.Timeout | undefined;
+  let disarm: Cancel = () => {};
   let isTurning = false;
   const events: FleetEvent[] = [];
-  const startedAt = process.hrtime.bigint(); // `performance` would load perf_hooks, which takes a millisecond of each start
-  const now = () => Number(process.hrtime.bigint() - startedAt) / 1e6;
   const performOrTell = (effect: Effect) => {
     try {
       perform(effect);
@@ -45,19 +50,18 @@ export function startLoop(policy: Policy, perform: (effect: Effect) => void, aft
       isTurning = false; // a fault in the core loses its event, and nothing else
     }
     afterTurn();
-    clearTimeout(timer);
+    disarm();
     const deadline = nextDeadline(fleet);
-    if (deadline !== Number.POSITIVE_INFINITY) timer = setTimeout(() => dispatch({ type: 'tick' }), Math.max(0, Math.ceil(deadline - now())));
+    if (deadline !== Number.POSITIVE_INFINITY) disarm = clock.after(Math.max(0, Math.ceil(deadline - clock.now())), () => dispatch({ type: 'tick' }));
   };
   const dispatch = (happening: Happening) => {
-    events.push({ ...happening, now: now() } as FleetEvent);
+    events.push({ ...happening, now: clock.now() } as FleetEvent);
     turn();
   };
   return {
     get fleet() {
       return fleet;
     },
-    now,
     dispatch,
   };
 }

@@ -16,7 +16,7 @@ export async function supervise(options: SupervisorOptions): Promise<number> {
     });
   const log = openLog(options.config);
   const keeper = new Keeper(await claimName(options.runtimeDir, options.config.name), log);
-  const listeners = openCustody(options.origin.env, log);
+  const listeners = openCustody(options.origin.env, log, options.kernel);
   try {
     if (options.config.pidFile !== undefined) refuseHeld(options.config.pidFile);
     process.chdir('/'); // an old release that is pruned must not take the master's working directory away

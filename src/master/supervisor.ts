@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { DrainTimes, Effect } from '../core/effect.ts';
 import { toReport } from '../errors.ts';
+import type { Kernel } from '../kernel.ts';
 import { keepYoungSpaceSmall } from '../node/heap.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import type { ControlLine } from '../protocol/control.ts';
@@ -36,6 +37,7 @@ export interface SupervisorOptions {
   readonly config: Config;
   readonly runtimeDir: string;
   readonly version: string;
+  readonly kernel: Kernel;
   readonly origin: Origin;
   /** What workers load. */
   readonly runtime: RuntimeFile;
@@ -70,35 +72,32 @@ export class Supervisor {
     this.#keeper = keeper;
     keeper.onRenewed = () => this.#pool.sendAll({ type: 'files', files: this.#files() });
     this.#listeners = listeners;
-    this.#releases = new Releases({
-      config: options.config,
-      launch: options.spawned.launch,
-      origin: options.origin,
-      listeners,
-      loadConfig: options.loadConfig,
-    });
+    const { config, origin, kernel: clock, spawned, loadConfig } = options;
+    this.#releases = new Releases({ config, launch: spawned.launch, origin, listeners, loadConfig });
     this.#vitals = new Vitals({
+      clock,
       ping: (worker) => this.#pool.ping(worker),
       check: (worker, terms) => this.#pool.check(worker, terms),
       dispatch: (happening) => this.#loop.dispatch(happening),
     });
     this.#router = new Router({
+      clock,
       send: (worker, message, handle) => this.#pool.send(worker, message, handle),
       successorsOf: (worker) => {
         const { fleet } = this.#loop;
         return this.#releases.configOf(fleet.generation)?.handoff === true ? successorsOf(fleet, worker) : null;
       },
-      now: () => this.#loop.now(),
     });
-    this.#loop = startLoop(
-      policyOf(options.config),
-      (effect) => this.#perform(effect),
-      () => this.#afterTurn(),
-    );
-    this.#startedAt = this.#loop.now();
+    this.#loop = startLoop({
+      policy: policyOf(config),
+      clock,
+      perform: (effect) => this.#perform(effect),
+      afterTurn: () => this.#afterTurn(),
+    });
+    this.#startedAt = clock.now();
     this.#pool = this.#makePool();
     this.#reporter = new Reporter({
-      config: options.config,
+      config,
       log,
       subscribers: this.#subscribers,
       pool: this.#pool,
@@ -106,7 +105,7 @@ export class Supervisor {
       listeners,
       onServing: () => this.#writePidFile(),
     });
-    this.#notifier = openNotifier(options.origin.env, {
+    this.#notifier = openNotifier(origin.env, {
       pidOf: (worker) => this.#pool.pidOf(worker),
       turn: () => this.#loop.dispatch({ type: 'tick' }),
       complain: (text) => this.#log.write('notify-failed', { level: 'warn', text }),
@@ -114,8 +113,9 @@ export class Supervisor {
   }
 
   #makePool(): WorkerPool {
-    const { runtimeDir, runtime, spawned } = this.#options;
+    const { runtimeDir, runtime, spawned, kernel } = this.#options;
     return new WorkerPool({
+      kernel,
       listeners: this.#listeners,
       router: this.#router,
       folder: runtimeDir,
@@ -140,7 +140,7 @@ export class Supervisor {
     });
     await this.#listeners.hold(this.#options.config.listen, 1); // what can't be had ends the start with its own error
     this.#ask({ type: 'reload-requested' }, 'start');
-    setTimeout(() => this.#settle(), SETTLE_MS);
+    this.#options.kernel.after(SETTLE_MS, () => this.#settle());
     onSignal((signal) => this.#onSignal(signal));
     onFault((error) => {
       const { message, stack = '' } = toReport(error);
@@ -273,7 +273,7 @@ export class Supervisor {
       script,
       version: this.#options.version,
       startedAt: this.#startedAt,
-      now: this.#loop.now(),
+      now: this.#options.kernel.now(),
       listeners: this.#listeners.describe(this.#loop.fleet.generation),
       pidOf: (worker) => this.#pool.pidOf(worker),
       movedOf: (worker) => this.#router.movedOf(worker),

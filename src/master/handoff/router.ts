@@ -6,6 +6,7 @@
  *                     └─ refused, dead, silent past the deadline → the next one ─ none left → told `stay`
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { Cancel, Clock } from '../../kernel.ts';
 import { closeSent } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import type { ConnectionCounts, FromWorker, Successors, ToWorker } from '../../protocol/worker.ts';
@@ -20,10 +21,10 @@ const SILENCE_MS = 1_000;
 
 /** What routing needs of its master. */
 export interface RouterHost {
+  readonly clock: Clock;
   send(worker: number, message: ToWorker, handle?: ConnectionHandle): void;
   /** Those that serve in place of this worker, none while they are being replaced; null: nobody does, nor will. */
   successorsOf(worker: number): readonly number[] | null;
-  now(): number;
 }
 
 interface Lane {
@@ -60,7 +61,7 @@ export class Router {
   readonly #lanes = new Map<number, Lane>();
   readonly #moves = new Map<number, Move>();
   #lastTicket = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Cancel | undefined;
 
   constructor(host: RouterHost) {
     this.#host = host;
@@ -183,9 +184,9 @@ export class Router {
     tried.add(to);
     const ticket = this.#issue(to);
     if (ticket === undefined) return this.#next({ ...move, reason: 'no ticket could be written', isFinal: false });
-    this.#moves.set(ticket, { ...move, to, deadline: this.#host.now() + SILENCE_MS, isTaken: false });
+    this.#moves.set(ticket, { ...move, to, deadline: this.#host.clock.now() + SILENCE_MS, isTaken: false });
     this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle);
-    this.#timer ??= setInterval(() => this.#look(), SILENCE_MS / 4);
+    this.#timer ??= this.#host.clock.every(SILENCE_MS / 4, () => this.#look());
   }
 
   #issue(worker: number): number | undefined {
@@ -214,11 +215,11 @@ export class Router {
   }
 
   #look(): void {
-    const now = this.#host.now();
+    const now = this.#host.clock.now();
     const silent = new Set([...this.#moves.values()].filter(({ deadline }) => deadline <= now).map(({ to }) => to));
     for (const worker of silent) this.#recall(worker);
     if (this.#moves.size > 0) return;
-    clearInterval(this.#timer);
+    this.#timer?.();
     this.#timer = undefined;
   }
 

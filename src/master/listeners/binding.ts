@@ -5,7 +5,8 @@ import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import type { ListenSpec } from '../../config/config.ts';
 import { GracefulError } from '../../errors.ts';
-import { bindHandle, type ListenHandle } from '../../node/handle.ts';
+import type { Kernel } from '../../kernel.ts';
+import type { ListenHandle } from '../../node/handle.ts';
 import { rememberFile, removeIfOurs } from '../../owned-file.ts';
 import { isAnswered } from '../../unix-socket.ts';
 import type { Address } from './addresses.ts';
@@ -26,11 +27,11 @@ interface BindFailure {
 }
 
 /** Binds the first candidate that can be had. */
-export async function bindFirst(candidates: readonly Address[]): Promise<Binding | BindFailure> {
+export async function bindFirst({ bind }: Pick<Kernel, 'bind'>, candidates: readonly Address[]): Promise<Binding | BindFailure> {
   let failed: BindFailure | undefined;
   for (const candidate of candidates) {
     const handle =
-      candidate.addressType === -1 ? await bindPath(candidate.address) : bindHandle(candidate.address, candidate.port, candidate.addressType, candidate.flags);
+      candidate.addressType === -1 ? await bindPath(bind, candidate.address) : bind(candidate.address, candidate.port, candidate.addressType, candidate.flags);
     if (typeof handle !== 'number') return { address: candidate, handle };
     failed = { errno: handle, address: candidate.address, addressType: candidate.addressType };
     if (handle === EADDRINUSE) break; // Node would not try the other family either
@@ -60,12 +61,12 @@ export function cannotListen(spec: ListenSpec, errno: number): GracefulError {
 }
 
 /** Binds a Unix socket; one that a dead process left is replaced, a living one and what is no socket are not. */
-async function bindPath(path: string): Promise<ListenHandle | number> {
-  const handle = bindHandle(path, -1, -1, 0);
+async function bindPath(bind: Kernel['bind'], path: string): Promise<ListenHandle | number> {
+  const handle = bind(path, -1, -1, 0);
   if (handle !== EADDRINUSE || path.startsWith('\0')) return handle;
   if (!lstatSync(path, { bigint: true, throwIfNoEntry: false })?.isSocket()) return handle;
   const stale = rememberFile(path);
   if (await isAnswered(path)) return handle;
   removeIfOurs(stale);
-  return bindHandle(path, -1, -1, 0);
+  return bind(path, -1, -1, 0);
 }

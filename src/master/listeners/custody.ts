@@ -1,18 +1,19 @@
 /** Custody as it begins: with what systemd passed along, and with its descriptor store. */
 
+import type { Kernel } from '../../kernel.ts';
 import type { Log } from '../log/log.ts';
 import { openStore } from './descriptor-store.ts';
 import { inherit } from './inherited.ts';
 import { Listeners } from './listeners.ts';
 
 /** The listeners of this master; what can't be used is logged. Never throws. */
-export function openCustody(env: Readonly<NodeJS.ProcessEnv>, log: Log): Listeners {
+export function openCustody(env: Readonly<NodeJS.ProcessEnv>, log: Log, kernel: Kernel): Listeners {
   const { sockets, lost, complaints } = inherit(env);
   for (const text of complaints) log.write('descriptor-ignored', { level: 'warn', text });
   const stored = sockets.filter(({ isStored }) => isStored).length + lost.length;
   const store = openStore(env, stored, (text) => log.write('store-failed', { level: 'warn', text: `a listener will not outlive this master: ${text}` }));
   for (const address of lost) store.drop(address);
-  const listeners = new Listeners(store, sockets);
+  const listeners = new Listeners(kernel, store, sockets);
   if (sockets.length === 0) return listeners;
   const inherited = listeners.describe(0).map(({ name, address }) => (name === null ? address : `${address} (${name})`));
   log.write('listeners-inherited', { level: 'info', text: `inherited from systemd: ${inherited.join(', ')}` }, { listeners: inherited });

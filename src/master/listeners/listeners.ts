@@ -4,6 +4,7 @@
  */
 import { chmodSync } from 'node:fs';
 import type { ListenSpec } from '../../config/config.ts';
+import type { Kernel } from '../../kernel.ts';
 import { type ListenHandle, portOf } from '../../node/handle.ts';
 import { isStillOurs, type OwnedFile, rememberFile, removeIfOurs } from '../../owned-file.ts';
 import type { ListenQuery } from '../../protocol/worker.ts';
@@ -58,13 +59,15 @@ export interface Grant {
 /** All listeners of this master. */
 export class Listeners {
   readonly #listeners: Listener[] = [];
+  readonly #kernel: Pick<Kernel, 'bind'>;
   readonly #store: DescriptorStore;
   #lastId = 0;
   /** One bind at a time: of two that ask for the same address, the second finds what the first bound. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `inherited`: what is there already when the master starts. */
-  constructor(store: DescriptorStore, inherited: readonly InheritedSocket[]) {
+  constructor(kernel: Pick<Kernel, 'bind'>, store: DescriptorStore, inherited: readonly InheritedSocket[]) {
+    this.#kernel = kernel;
     this.#store = store;
     for (const socket of inherited) this.#take(socket);
   }
@@ -139,7 +142,7 @@ export class Listeners {
 
   async #grant(query: ListenQuery, generation: number, wantedBacklog: number | undefined): Promise<Grant> {
     const candidates = candidatesOf(query);
-    const found = this.#find(candidates) ?? (await bindFirst(candidates));
+    const found = this.#find(candidates) ?? (await bindFirst(this.#kernel, candidates));
     if ('errno' in found) return { ...found, handle: undefined, listener: 0, backlog: 0, isAdmitted: false, serverData: null };
     const listener = 'id' in found ? found : newListener(found.address, found.handle);
     this.#add(listener);
@@ -191,7 +194,7 @@ export class Listeners {
   }
 
   async #bindNamed(spec: ListenSpec, candidates: readonly Address[]): Promise<Listener> {
-    const bound = await bindFirst(candidates);
+    const bound = await bindFirst(this.#kernel, candidates);
     if ('errno' in bound) throw cannotListen(spec, bound.errno);
     if (spec.kind === 'unix' && spec.mode !== null) chmodSync(spec.path, spec.mode);
     return newListener(bound.address, bound.handle);

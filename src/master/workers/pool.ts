@@ -2,6 +2,7 @@
 
 import type { Happening } from '../../core/event.ts';
 import { toReport } from '../../errors.ts';
+import type { Clock } from '../../kernel.ts';
 import type { Handle } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import type { OwnedFile } from '../../owned-file.ts';
@@ -9,9 +10,8 @@ import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, typ
 import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
 import type { Launch } from './release.ts';
-import type { RuntimeFile } from './runtime-file.ts';
 import { tellSeldom } from './seldom.ts';
-import { type Spawned, spawnWorker } from './spawn.ts';
+import { type Spawned, type SpawnHost, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
@@ -26,12 +26,9 @@ export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections'
 const CHECK_ALLOWANCE_MS = 1_000;
 
 /** What the pool needs of its master. */
-export interface PoolHost {
+export interface PoolHost extends SpawnHost {
   readonly listeners: Listeners;
   readonly router: Router;
-  /** A folder that is ours. */
-  readonly folder: string;
-  readonly runtime: RuntimeFile;
   /** What was spawned in advance, for the first worker that is launched like it. */
   readonly spawned: Spawned | undefined;
   dispatch(happening: Happening): void;
@@ -85,7 +82,7 @@ export class WorkerPool {
 
   #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog }: Order): void {
     const { dispatch, note, listeners, files, router } = this.#host;
-    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host.folder, this.#host.runtime);
+    const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host);
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
     const identity = { worker, generation, index, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
@@ -135,14 +132,14 @@ export class WorkerPool {
   /** How a worker is; null if it does not answer in time. */
   async examine(worker: number): Promise<Answer | null> {
     const id = ++this.#lastQuestion;
-    let timer: NodeJS.Timeout | undefined;
+    let cancel = () => {};
     const answer = new Promise<Answer | null>((resolve) => {
       this.#examined.set(id, resolve);
-      timer = setTimeout(() => resolve(null), EXAMINE_TIMEOUT_MS);
+      cancel = this.#host.kernel.after(EXAMINE_TIMEOUT_MS, () => resolve(null));
     });
     this.send(worker, { type: 'examine', id });
     const result = await answer;
-    clearTimeout(timer);
+    cancel();
     this.#examined.delete(id);
     return result;
   }
@@ -155,7 +152,7 @@ export class WorkerPool {
   /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */
   async check(worker: number, terms: HealthTerms): Promise<HealthFailure | null> {
     const id = ++this.#lastQuestion;
-    const { promise, answer } = awaitCheck(terms);
+    const { promise, answer } = awaitCheck(terms, this.#host.kernel);
     this.#checks.set(id, answer);
     this.send(worker, { type: 'check', id, ...terms });
     const failure = await promise;
@@ -237,13 +234,16 @@ function excerpt(message: unknown): string {
   return JSON.stringify(message)?.slice(0, MOST_QUOTED) ?? '';
 }
 
-function awaitCheck({ requests, timeoutMs }: HealthTerms): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
+function awaitCheck(
+  { requests, timeoutMs }: HealthTerms,
+  clock: Clock,
+): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
   let answer: (failure: HealthFailure | null) => void = () => {};
   const promise = new Promise<HealthFailure | null>((resolve) => {
     const failure = { request: requests.map(nameRequest).join(', '), error: `no answer within ${timeoutMs / 1000} s` };
-    const timer = setTimeout(() => resolve(failure), timeoutMs + CHECK_ALLOWANCE_MS);
+    const cancel = clock.after(timeoutMs + CHECK_ALLOWANCE_MS, () => resolve(failure));
     answer = (result) => {
-      clearTimeout(timer);
+      cancel();
       resolve(result);
     };
   });

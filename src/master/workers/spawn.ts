@@ -2,14 +2,14 @@
  * A process for a worker, spawned before it is known which: it waits for its identity, and nothing of the program has run until it has that, but for what
  * NODE_OPTIONS load. So the first one boots while its master still gets ready; and of a master that ends before, or is killed, no process is left.
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
 import { type ErrorReport, toReport } from '../../errors.ts';
+import type { Kernel } from '../../kernel.ts';
 import { WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
-import { makeTickets, type Tickets } from '../../tickets.ts';
+import type { Tickets } from '../../tickets.ts';
 import type { Launch } from './release.ts';
 import type { RuntimeFile } from './runtime-file.ts';
 
@@ -18,12 +18,21 @@ const TICKETS_FD = 4;
 const IDENTITY_FD = 5;
 /** Where a thread of the worker is asked where it hangs. */
 const WATCHER_FD = 6;
-/** A spawn takes six descriptors at once, and its child some until it has begun. */
-const SPARE_DESCRIPTORS = 18;
+
+/** What spawning takes. */
+export interface SpawnHost {
+  readonly kernel: Kernel;
+  /** Ours. */
+  readonly folder: string;
+  /** What workers load. */
+  readonly runtime: RuntimeFile;
+}
 
 /** A process that waits, or what kept it from being. */
 export interface Spawned {
   readonly launch: Launch;
+  /** That it was asked of. */
+  readonly kernel: Kernel;
   /** undefined: why is told by `ticketsError`, and it can't be given connections. */
   readonly tickets: Tickets | undefined;
   readonly ticketsError: unknown;
@@ -45,12 +54,12 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 
 let spawnedSoFar = 0;
 
-/** Spawns in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `ended`. `folder` is ours. */
-export function spawnWorker(launch: Launch, folder: string, runtime: RuntimeFile): Spawned {
-  const { tickets, ticketsError } = tryTickets([...(process.platform === 'linux' ? ['/dev/shm'] : []), folder, tmpdir()]);
-  const common = { launch, tickets, ticketsError };
+/** Spawns in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `ended`. */
+export function spawnWorker(launch: Launch, { kernel, folder, runtime }: SpawnHost): Spawned {
+  const { tickets, ticketsError } = tryTickets(kernel, [...(process.platform === 'linux' ? ['/dev/shm'] : []), folder, tmpdir()]);
+  const common = { launch, kernel, tickets, ticketsError };
   try {
-    const child = forkChild(launch, tickets, runtime.path());
+    const child = forkChild(kernel, launch, tickets, runtime.path());
     const ended = new Promise<Ending>((resolve) => {
       child.on('error', (cause) => child.pid === undefined && resolve({ error: toReport(cause) }));
       child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -74,7 +83,7 @@ export function spawnWorker(launch: Launch, folder: string, runtime: RuntimeFile
       },
       async discard() {
         if (isNamed) return;
-        killGroup(child);
+        killGroup(kernel, child);
         await ended;
         tickets?.close();
       },
@@ -86,18 +95,17 @@ export function spawnWorker(launch: Launch, folder: string, runtime: RuntimeFile
 }
 
 /** SIGKILL takes the children of a worker along: nobody else would. */
-export function killGroup(child: ChildProcess): void {
+export function killGroup(kernel: Kernel, child: ChildProcess): void {
   try {
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    if (child.pid !== undefined) kernel.killGroup(child.pid);
   } catch {
     // ESRCH: it died before it could become the leader of its group
   }
   child.kill('SIGKILL');
 }
 
-function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined, runtime: string): ChildProcess {
-  ensureDescriptors();
-  return fork(script, args, {
+function forkChild(kernel: Kernel, { script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined, runtime: string): ChildProcess {
+  return kernel.fork(script, args, {
     execPath: node,
     execArgv: ['--require', runtime, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
     cwd,
@@ -108,28 +116,15 @@ function forkChild({ script, args, node, nodeArgs, cwd, env, isWatched }: Launch
 }
 
 /** They have a path for a moment only, so any folder will do; in memory first, which no full disk concerns. A worker starts without them, if need be. */
-function tryTickets(folders: readonly string[]): Pick<Spawned, 'tickets' | 'ticketsError'> {
+function tryTickets(kernel: Kernel, folders: readonly string[]): Pick<Spawned, 'tickets' | 'ticketsError'> {
   const name = `.graceful-super.${process.pid.toString(36)}.${process.hrtime.bigint().toString(36)}.${++spawnedSoFar}`;
   let ticketsError: unknown;
   for (const folder of folders) {
     try {
-      return { tickets: makeTickets(join(folder, name)), ticketsError: undefined };
+      return { tickets: kernel.openTickets(join(folder, name)), ticketsError: undefined };
     } catch (error) {
       ticketsError = error;
     }
   }
   return { tickets: undefined, ticketsError };
-}
-
-/**
- * A spawn that runs out of descriptors half-way leaks its end of the channel, since Node forgets it (tried on 20, 22, 24, 26): better not begun.
- * @throws EMFILE, ENFILE
- */
-function ensureDescriptors(): void {
-  const spare: number[] = [];
-  try {
-    while (spare.length < SPARE_DESCRIPTORS) spare.push(openSync('/dev/null', 'r'));
-  } finally {
-    for (const fd of spare) closeSync(fd);
-  }
 }

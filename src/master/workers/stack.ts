@@ -1,28 +1,29 @@
 /** Where a worker hangs: asked of a thread that it has for this (see worker/watcher.ts). */
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../kernel.ts';
 
 /** Longer than the thread tries. */
 const PATIENCE_MS = 2_000;
 const MOST_CHARACTERS = 16_384;
 
 /** @returns asks; a line a frame, the innermost first; undefined where that can't be told */
-export function stackAsker(watcher: Duplex | undefined): () => Promise<string | undefined> {
+export function stackAsker(watcher: Duplex | undefined, clock: Clock): () => Promise<string | undefined> {
   if (!watcher) return async () => undefined;
   watcher.on('error', () => {}); // EPIPE: it has ended
   let asked: Promise<string | undefined> | undefined;
   return () => {
-    asked ??= ask(watcher).finally(() => {
+    asked ??= ask(watcher, clock).finally(() => {
       asked = undefined;
     });
     return asked;
   };
 }
 
-function ask(watcher: Duplex): Promise<string | undefined> {
+function ask(watcher: Duplex, clock: Clock): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
     const end = (stack?: string) => {
-      clearTimeout(timer);
+      cancel();
       watcher.off('data', onData).off('close', end);
       resolve(stack);
     };
@@ -30,7 +31,7 @@ function ask(watcher: Duplex): Promise<string | undefined> {
       text += chunk.toString();
       if (text.length > MOST_CHARACTERS || text.endsWith('\n')) end(parse(text));
     };
-    const timer = setTimeout(end, PATIENCE_MS);
+    const cancel = clock.after(PATIENCE_MS, end);
     if (watcher.destroyed) return end();
     watcher.on('data', onData).once('close', end);
     watcher.write('?');

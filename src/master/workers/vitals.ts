@@ -4,6 +4,7 @@
  * a master that was stopped, blame nobody.
  */
 import type { Happening, HealthFailure } from '../../core/event.ts';
+import type { Cancel, Clock } from '../../kernel.ts';
 import type { HealthTerms } from '../../protocol/worker.ts';
 
 /** Questions in a row that go unanswered before a worker counts as blocked. */
@@ -22,6 +23,7 @@ export interface VitalSettings {
 
 /** What watching needs of its master. */
 export interface VitalsHost {
+  readonly clock: Clock;
   ping(worker: number): void;
   check(worker: number, terms: HealthTerms): Promise<HealthFailure | null>;
   dispatch(happening: Happening): void;
@@ -58,7 +60,7 @@ class Watch {
   readonly #worker: number;
   readonly #settings: VitalSettings;
   readonly #host: VitalsHost;
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #timers: Cancel[] = [];
   #unanswered = 0;
   #isChecking = false;
   #hasEnded = false;
@@ -72,10 +74,10 @@ class Watch {
     const beatMs = Math.min(heartbeatMs, isMemoryLimited ? MEASURE_MS : Number.POSITIVE_INFINITY);
     if (beatMs !== Number.POSITIVE_INFINITY) {
       host.ping(worker);
-      this.#timers.push(setInterval(() => this.#beat(beatMs), beatMs));
+      this.#timers.push(host.clock.every(beatMs, () => this.#beat(beatMs)));
     }
     if (health.requests.length === 0) return;
-    this.#timers.push(setInterval(() => void this.#check(), healthIntervalMs));
+    this.#timers.push(host.clock.every(healthIntervalMs, () => void this.#check()));
     void this.#check();
   }
 
@@ -85,7 +87,7 @@ class Watch {
 
   end(): void {
     this.#hasEnded = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const cancel of this.#timers) cancel();
   }
 
   #beat(beatMs: number): void {

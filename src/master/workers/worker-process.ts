@@ -1,6 +1,7 @@
 /** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
 import type { ChildProcess } from 'node:child_process';
 import { Server, Socket } from 'node:net';
+import type { Cancel, Clock } from '../../kernel.ts';
 import { type Handle, onHidden, sendHidden } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import { parseFromWorker } from '../../protocol/from-worker.ts';
@@ -48,25 +49,27 @@ export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'ti
   return {
     pid: child.pid,
     send: (message, handle) => sendHidden(child, message, handle),
-    signal: (signal) => signalWorker(child, signal),
-    stack: stackAsker(spawned.watcher),
+    signal: (signal) => signalWorker(spawned, child, signal),
+    stack: stackAsker(spawned.watcher, spawned.kernel),
   };
 }
 
-function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): void {
-  let lastWords: ErrorReport | undefined;
+function listenTo({ child, ended, closed, kernel }: Spawned, listener: WorkerListener): void {
+  let lastError: ErrorReport | undefined;
   let hasEnded = false;
+  let callOff: Cancel = () => {};
   void ended.then(async (ending) => {
-    if (!('error' in ending)) await Promise.race([closed, lastWordsPassed()]);
+    if (!('error' in ending)) await lastWords(closed, kernel);
     hasEnded = true;
-    listener.onExit(exitOf(ending, lastWords));
+    callOff();
+    listener.onExit(exitOf(ending, lastError));
   });
   if (child === undefined) return;
   onHidden(child, (body, handle) => {
     const message = parseFromWorker(body);
     if ('mistake' in message || message.type !== 'offer' || hasEnded) handle?.close(); // kept, it would leak
     if ('mistake' in message) return listener.onNonsense(message.mistake);
-    if (message.type === 'failed') lastWords = message.error;
+    if (message.type === 'failed') lastError = message.error;
     if (!hasEnded) listener.onMessage(message, handle);
   });
   child.on('message', (message, handle) => {
@@ -75,14 +78,21 @@ function listenTo({ child, ended, closed }: Spawned, listener: WorkerListener): 
     listener.onForeign(message);
   });
   // a channel mostly closes because its process ends, which tells more
-  const onDisconnect = () => setTimeout(() => hasEnded || listener.onDisconnect(), LAST_WORDS_MS).unref();
+  const onDisconnect = () => {
+    if (!hasEnded) callOff = kernel.after(LAST_WORDS_MS, () => listener.onDisconnect());
+  };
   if (child.connected) child.once('disconnect', onDisconnect);
   else onDisconnect();
 }
 
-function lastWordsPassed(): Promise<void> {
+/** Settles with the end of the channel; should others keep that open, a moment later. */
+function lastWords(closed: Promise<unknown>, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, LAST_WORDS_MS).unref();
+    const cancel = clock.after(LAST_WORDS_MS, resolve);
+    void closed.then(() => {
+      cancel();
+      resolve();
+    });
   });
 }
 
@@ -92,15 +102,15 @@ function closeForeign(handle: Socket | Server): void {
   else handle.destroy();
 }
 
-function exitOf(ending: Ending, lastWords: ErrorReport | undefined): ProcessExit {
+function exitOf(ending: Ending, lastError: ErrorReport | undefined): ProcessExit {
   if ('error' in ending) return { reason: 'spawn-failed', error: ending.error };
-  const error = lastWords === undefined ? {} : { error: lastWords };
+  const error = lastError === undefined ? {} : { error: lastError };
   return ending.signal === null ? { reason: 'exit', code: ending.code ?? 0, ...error } : { reason: 'signal', signal: ending.signal, ...error };
 }
 
-function signalWorker(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+function signalWorker({ kernel }: Spawned, child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
   const isRunning = child.pid !== undefined && child.exitCode === null && child.signalCode === null;
   if (!isRunning) return;
-  if (signal === 'SIGKILL') killGroup(child);
+  if (signal === 'SIGKILL') killGroup(kernel, child);
   else child.kill(signal);
 }

@@ -6,11 +6,11 @@ import { Router } from '../../../../src/master/handoff/router.ts';
 import type { ConnectionHandle } from '../../../../src/node/connection.ts';
 import type { ToWorker } from '../../../../src/protocol/worker.ts';
 import { makeTickets, type Tickets } from '../../../../src/tickets.ts';
-import { poll } from '../../../helpers/rig.ts';
 import { makeFolder } from '../../helpers/folder.ts';
+import { Timeline } from '../../helpers/simulation/timeline.ts';
 
 const LISTENER = 7;
-const SILENCE_MS = 2_000;
+const SILENCE_MS = 1_000;
 
 /** A router of worker 1, which drains, and of others that serve. */
 class Station implements Disposable {
@@ -21,13 +21,13 @@ class Station implements Disposable {
   readonly handle: ConnectionHandle & { closed: number } = { closed: 0, close: () => void this.handle.closed++ };
   readonly #folder = makeFolder();
   readonly #tickets = new Map<number, Tickets>();
-  #now = 0;
+  readonly #time = new Timeline();
 
   constructor(...successors: number[]) {
     this.router = new Router({
+      clock: this.#time,
       send: (to, message) => void this.sent.push({ to, message }),
       successorsOf: () => this.successors,
-      now: () => this.#now,
     });
     this.start(1);
     for (const worker of successors) this.serve(worker);
@@ -74,9 +74,8 @@ class Station implements Disposable {
   }
 
   /** Lets time pass until silent workers are passed over. */
-  async pass(isOver: () => boolean): Promise<void> {
-    this.#now += SILENCE_MS;
-    await poll(isOver, () => 'nobody was passed over');
+  pass(): void {
+    this.#time.pass(SILENCE_MS);
   }
 
   last(): unknown {
@@ -167,20 +166,21 @@ test('what nobody takes of a killed worker is not', () => {
   assert.equal(station.handle.closed, 1);
 });
 
-test('the account of a killed worker does not wait for a silent one that has taken its connection', async () => {
+test('the account of a killed worker does not wait for a silent one that has taken its connection', () => {
   using station = new Station(2);
   station.offer();
   station.take(2);
   const account = station.end(1);
-  await station.pass(() => 'moved' in account);
+  station.pass();
   assert.deepEqual(account, { moved: { http: 1 } });
 });
 
-test('the account of a killed worker waits for what a silent one has not taken', async () => {
+test('the account of a killed worker waits for what a silent one has not taken', () => {
   using station = new Station(2, 3);
   station.offer();
   const account = station.end(1);
-  await station.pass(() => station.sent.length === 2);
+  station.pass();
+  assert.equal(station.sent.length, 2);
   assert.deepEqual(account, {});
   station.adopt(3);
   assert.deepEqual(account, { moved: { http: 1 } });

@@ -1,0 +1,70 @@
+/**
+ * All that a master asks of the kernel for its workers, their connections and its sockets. Nobody else in it forks, signals a group, opens tickets, binds
+ * or sets a timer, so that a test can take the kernel's place and refuse each of these calls in turn. What is said to a worker goes through the
+ * `ChildProcess` that `fork` gives.
+ */
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { bindHandle, type ListenHandle } from './node/handle.ts';
+import { makeTickets, type Tickets } from './tickets.ts';
+
+/** Calls off what was to happen. */
+export type Cancel = () => void;
+
+/** Time. */
+export interface Clock {
+  /** Monotonic milliseconds. */
+  now(): number;
+  after(ms: number, then: () => void): Cancel;
+  every(ms: number, then: () => void): Cancel;
+}
+
+/** What can be asked for. */
+export interface Kernel extends Clock {
+  /** @throws what kept the process from being; some of it is told by its `error` event instead */
+  fork(script: string, args: readonly string[], options: ForkOptions): ChildProcess;
+  /** SIGKILL to a process and all of its group. @throws ESRCH, EPERM */
+  killGroup(leader: number): void;
+  /** `path` is free, and is free again afterwards. @throws a system error */
+  openTickets(path: string): Tickets;
+  /** Binds without listening. @returns the handle, or an errno below 0 */
+  bind(address: string, port: number, addressType: number, flags: number): ListenHandle | number;
+}
+
+/** A spawn takes six descriptors at once, and its child some until it has begun. */
+const SPARE_DESCRIPTORS = 18;
+
+const startedAt = process.hrtime.bigint(); // `performance` would load perf_hooks, which takes a millisecond of each start
+
+/** The one of this machine. */
+export const kernel: Kernel = {
+  now: () => Number(process.hrtime.bigint() - startedAt) / 1e6,
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+  every(ms, then) {
+    const timer = setInterval(then, ms);
+    return () => clearInterval(timer);
+  },
+  fork(script, args, options) {
+    ensureDescriptors();
+    return fork(script, args, options);
+  },
+  killGroup: (leader) => void process.kill(-leader, 'SIGKILL'),
+  openTickets: makeTickets,
+  bind: bindHandle,
+};
+
+/**
+ * A spawn that runs out of descriptors half-way leaks its end of the channel, since Node forgets it (tried on 20, 22, 24, 26): better not begun.
+ * @throws EMFILE, ENFILE
+ */
+function ensureDescriptors(): void {
+  const spare: number[] = [];
+  try {
+    while (spare.length < SPARE_DESCRIPTORS) spare.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const fd of spare) closeSync(fd);
+  }
+}
