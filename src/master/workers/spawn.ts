@@ -55,43 +55,30 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 let spawnedSoFar = 0;
 
 /** Spawns in a process group of its own, so that ^C at a terminal reaches the master alone. Never throws: what fails is told by `ended`. */
-export function spawnWorker(launch: Launch, { kernel, folder, runtime }: SpawnHost): Spawned {
+export function spawnWorker(launch: Launch, host: SpawnHost): Spawned {
+  const { kernel, folder } = host;
   const { tickets, ticketsError } = tryTickets(kernel, [...(process.platform === 'linux' ? ['/dev/shm'] : []), folder, tmpdir()]);
-  const common = { launch, kernel, tickets, ticketsError };
-  try {
-    const child = forkChild(kernel, launch, tickets, runtime.path());
-    const ended = new Promise<Ending>((resolve) => {
-      child.on('error', (cause) => child.pid === undefined && resolve({ error: toReport(cause) }));
-      child.once('exit', (code, signal) => resolve({ code, signal }));
-    });
-    const closed = new Promise((resolve) => child.once('close', resolve));
-    const streams = child.stdio as readonly unknown[] | undefined; // none if it never began
-    const gate = streams?.[IDENTITY_FD] as Writable | undefined;
-    const watcher = streams?.[WATCHER_FD] as Duplex | undefined;
-    gate?.on('error', () => {}); // EPIPE: it has ended
-    let isNamed = false;
-    return {
-      ...common,
-      child,
-      watcher,
-      ended,
-      closed,
-      name(identity) {
-        isNamed = true;
-        const fds = { tickets: TICKETS_FD, watcher: launch.isWatched ? WATCHER_FD : null };
-        gate?.end(`${JSON.stringify({ ...identity, ...fds } satisfies WorkerIdentity)}\n`, () => gate.destroy());
-      },
-      async discard() {
-        if (isNamed) return;
-        killGroup(kernel, child);
-        await ended;
-        tickets?.close();
-      },
-    };
-  } catch (error) {
-    const ended = Promise.resolve({ error: toReport(error) });
-    return { ...common, child: undefined, watcher: undefined, ended, closed: ended, name() {}, discard: async () => tickets?.close() };
-  }
+  const begun = tryFork(host, launch, tickets);
+  const { child, gate, ended } = begun;
+  let isNamed = false;
+  return {
+    launch,
+    kernel,
+    tickets,
+    ticketsError,
+    ...begun,
+    name(identity) {
+      isNamed = true;
+      const fds = { tickets: TICKETS_FD, watcher: launch.isWatched ? WATCHER_FD : null };
+      gate?.end(`${JSON.stringify({ ...identity, ...fds } satisfies WorkerIdentity)}\n`, () => gate.destroy());
+    },
+    async discard() {
+      if (isNamed) return;
+      if (child) killGroup(kernel, child);
+      await ended;
+      tickets?.close();
+    },
+  };
 }
 
 /** SIGKILL takes the children of a worker along: nobody else would. */
@@ -104,14 +91,36 @@ export function killGroup(kernel: Kernel, child: ChildProcess): void {
   child.kill('SIGKILL');
 }
 
-function forkChild(kernel: Kernel, { script, args, node, nodeArgs, cwd, env, isWatched }: Launch, tickets: Tickets | undefined, runtime: string): ChildProcess {
+/** `gate`: what the process waits at. */
+type Begun = Pick<Spawned, 'child' | 'watcher' | 'ended' | 'closed'> & { readonly gate: Writable | undefined };
+
+function tryFork({ kernel, runtime }: SpawnHost, launch: Launch, tickets: Tickets | undefined): Begun {
+  try {
+    const child = forkChild(kernel, launch, { tickets, runtime: runtime.path() });
+    const ended = new Promise<Ending>((resolve) => {
+      child.on('error', (cause) => child.pid === undefined && resolve({ error: toReport(cause) }));
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    const closed = new Promise((resolve) => child.once('close', resolve));
+    const streams = child.stdio as readonly unknown[] | undefined; // none if it never began
+    const gate = streams?.[IDENTITY_FD] as Writable | undefined;
+    gate?.on('error', () => {}); // EPIPE: it has ended
+    return { child, gate, watcher: streams?.[WATCHER_FD] as Duplex | undefined, ended, closed };
+  } catch (error) {
+    const ended = Promise.resolve({ error: toReport(error) });
+    return { child: undefined, gate: undefined, watcher: undefined, ended, closed: ended };
+  }
+}
+
+function forkChild(kernel: Kernel, launch: Launch, given: { readonly tickets: Tickets | undefined; readonly runtime: string }): ChildProcess {
+  const { script, args, node, nodeArgs, cwd, env, isWatched } = launch;
   return kernel.fork(script, args, {
     execPath: node,
-    execArgv: ['--require', runtime, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
+    execArgv: ['--require', given.runtime, ...nodeArgs], // nothing of the program's comes before it, but for what NODE_OPTIONS name
     cwd,
     env: { ...env, [WORKER_VARIABLE]: String(IDENTITY_FD) },
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', tickets?.fd ?? 'ignore', 'pipe', ...(isWatched ? (['pipe'] as const) : [])],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc', given.tickets?.fd ?? 'ignore', 'pipe', ...(isWatched ? (['pipe'] as const) : [])],
   });
 }
 

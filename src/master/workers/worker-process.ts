@@ -44,8 +44,8 @@ export interface WorkerProcess {
 export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets' | 'watcher'>, listener: WorkerListener): WorkerProcess {
   const { child } = spawned;
   listenTo(spawned, listener);
-  if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
   spawned.name(identity);
+  if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
   return {
     pid: child.pid,
     send: (message, handle) => sendHidden(child, message, handle),
