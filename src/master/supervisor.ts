@@ -82,7 +82,7 @@ export class Supervisor {
     });
     this.#router = new Router({
       clock,
-      send: (worker, message, handle) => this.#pool.send(worker, message, handle),
+      send: (worker, message, handle, onLost) => this.#pool.send(worker, message, handle, onLost),
       successorsOf: (worker) => {
         const { fleet } = this.#loop;
         return this.#releases.configOf(fleet.generation)?.handoff === true ? successorsOf(fleet, worker) : null;

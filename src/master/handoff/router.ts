@@ -22,7 +22,8 @@ const SILENCE_MS = 1_000;
 /** What routing needs of its master. */
 export interface RouterHost {
   readonly clock: Clock;
-  send(worker: number, message: ToWorker, handle?: ConnectionHandle): void;
+  /** `onLost`: the handle did not reach the worker, nor did the message. */
+  send(worker: number, message: ToWorker, handle?: ConnectionHandle, onLost?: () => void): void;
   /** Those that serve in place of this worker, none while they are being replaced; null: nobody does, nor will. */
   successorsOf(worker: number): readonly number[] | null;
 }
@@ -185,7 +186,9 @@ export class Router {
     const ticket = this.#issue(to);
     if (ticket === undefined) return this.#next({ ...move, reason: 'no ticket could be written', isFinal: false });
     this.#moves.set(ticket, { ...move, to, deadline: this.#host.clock.now() + SILENCE_MS, isTaken: false });
-    this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle);
+    // it must not be waited for: the worker reads the ticket away when it looks for the next one
+    const lost = { type: 'refused', ticket, reason: 'its descriptor did not arrive', isFinal: false } as const;
+    this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle, () => this.onRefused(to, lost));
     this.#timer ??= this.#host.clock.every(SILENCE_MS / 4, () => this.#look());
   }
 

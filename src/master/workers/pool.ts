@@ -1,5 +1,5 @@
 /** The worker processes of this master, and the releases they are started from. */
-
+import { constants } from 'node:os';
 import type { Happening } from '../../core/event.ts';
 import { toReport } from '../../errors.ts';
 import type { Clock } from '../../kernel.ts';
@@ -106,8 +106,9 @@ export class WorkerPool {
     child.send({ type: 'files', files: files() });
   }
 
-  send(worker: number, message: ToWorker, handle?: Handle): void {
-    this.#processes.get(worker)?.send(message, handle);
+  /** `onLost`: the handle did not reach the worker, nor did the message. */
+  send(worker: number, message: ToWorker, handle?: Handle, onLost?: () => void): void {
+    this.#processes.get(worker)?.send(message, handle, onLost);
   }
 
   sendAll(message: ToWorker): void {
@@ -211,23 +212,19 @@ export class WorkerPool {
     try {
       const { handle, ...grant } = await listeners.grant(query, terms);
       if (handle) router.granted(worker, grant.listener);
-      this.#processes.get(worker)?.send({ type: 'listener', id, ...grant, isAdmitted: grant.isAdmitted && !terms.waitReady }, handle);
+      const isAdmitted = grant.isAdmitted && !terms.waitReady;
+      this.send(worker, { type: 'listener', id, ...grant, isAdmitted }, handle, () => this.send(worker, refusal(id, query, -constants.errno.EMFILE)));
       if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
-      this.send(worker, {
-        type: 'listener',
-        id,
-        errno: -22,
-        listener: 0,
-        address: query.address,
-        addressType: query.addressType,
-        backlog: 0,
-        isAdmitted: false,
-        serverData: null,
-      });
+      this.send(worker, refusal(id, query, -constants.errno.EINVAL));
     }
   }
+}
+
+/** The program's `listen` fails with this. */
+function refusal(id: number, { address, addressType }: Omit<Listen, 'id'>, errno: number): ToWorker {
+  return { type: 'listener', id, errno, listener: 0, address, addressType, backlog: 0, isAdmitted: false, serverData: null };
 }
 
 function excerpt(message: unknown): string {

@@ -34,7 +34,8 @@ export interface WorkerListener {
 /** A running worker. */
 export interface WorkerProcess {
   readonly pid: number | undefined;
-  send(message: ToWorker, handle?: Handle): void;
+  /** `onLost`: the handle did not reach the worker, nor did the message. */
+  send(message: ToWorker, handle?: Handle, onLost?: () => void): void;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
   /** Where its event loop stands still; undefined where that can't be told. */
   stack(): Promise<string | undefined>;
@@ -48,7 +49,7 @@ export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'ti
   if (child === undefined) return { pid: undefined, send() {}, signal() {}, stack: async () => undefined };
   return {
     pid: child.pid,
-    send: (message, handle) => sendHidden(child, message, handle),
+    send: (message, handle, onLost) => sendHidden(child, message, handle, onLost),
     signal: (signal) => signalWorker(spawned, child, signal),
     stack: stackAsker(spawned.watcher, spawned.kernel),
   };

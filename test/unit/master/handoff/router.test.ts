@@ -15,7 +15,7 @@ const SILENCE_MS = 1_000;
 /** A router of worker 1, which drains, and of others that serve. */
 class Station implements Disposable {
   readonly router: Router;
-  readonly sent: { readonly to: number; readonly message: ToWorker }[] = [];
+  readonly sent: { readonly to: number; readonly message: ToWorker; readonly onLost: (() => void) | undefined }[] = [];
   /** null: nobody goes on with the connections of worker 1, nor will. */
   successors: number[] | null = [];
   readonly handle: ConnectionHandle & { closed: number } = { closed: 0, close: () => void this.handle.closed++ };
@@ -26,7 +26,7 @@ class Station implements Disposable {
   constructor(...successors: number[]) {
     this.router = new Router({
       clock: this.#time,
-      send: (to, message) => void this.sent.push({ to, message }),
+      send: (to, message, _handle, onLost) => void this.sent.push({ to, message, onLost }),
       successorsOf: () => this.successors,
     });
     this.start(1);
@@ -55,6 +55,11 @@ class Station implements Disposable {
     const bytes = Buffer.alloc(4);
     readSync(this.#tickets.get(worker)?.fd as number, bytes, 0, 4, null);
     return bytes.readUInt32LE();
+  }
+
+  /** What was sent last does not reach the worker. */
+  lose(): void {
+    this.sent.at(-1)?.onLost?.();
   }
 
   adopt(worker: number): void {
@@ -108,6 +113,17 @@ test('who can’t take it at the moment does not make it stay for good', () => {
   station.refuse(2, true);
   station.refuse(3, false);
   assert.deepEqual(station.last(), stay('worker 3: no', false));
+});
+
+test('what does not reach a worker goes to the next one at once, though its ticket is still there to be read away', () => {
+  using station = new Station(2, 3);
+  station.offer();
+  station.lose();
+  assert.equal((station.last() as { to: number }).to, 3);
+  station.take(2);
+  station.adopt(3);
+  assert.deepEqual(station.last(), { to: 1, type: 'moved', id: 1 });
+  assert.equal(station.handle.closed, 1);
 });
 
 test('when all have died, it may be offered again, and goes to the one that replaces them', () => {
