@@ -42,12 +42,12 @@ export function sendHidden(channel: Channel, body: object, handle?: Handle, onLo
 
 /**
  * Closes a handle that was sent, or will be by the time it is written. (libuv can't write a handle that was closed meanwhile,
- * and Node waits for its acknowledgement for ever, with all later messages behind it.)
+ * and Node waits for its acknowledgement for ever, with all later messages behind it.) `close` is called when it may be closed.
  */
-export function closeSent(handle: Handle): void {
+export function closeSent(handle: Handle, close: () => void = () => handle.close()): void {
   const channels = [...(sending.get(handle) ?? [])];
-  if (channels.some(({ connected }) => connected)) closing.add(handle);
-  else handle.close();
+  if (channels.some(({ connected }) => connected)) closing.set(handle, close);
+  else close();
 }
 
 interface Traffic {
@@ -60,7 +60,7 @@ interface Traffic {
 const traffics = new WeakMap<Channel, Traffic>();
 /** Where a handle is not written yet: a process that is stopped does not read. */
 const sending = new WeakMap<Handle, Set<Channel>>();
-const closing = new WeakSet<Handle>();
+const closing = new WeakMap<Handle, () => void>();
 
 /** @returns to be called when it was written */
 function startSending(channel: Channel, handle: Handle, onLost: (() => void) | undefined): (error: Error | null) => void {
@@ -79,7 +79,9 @@ function stopSending(channel: Channel, handle: Handle): void {
   const channels = sending.get(handle);
   traffics.get(channel)?.unwritten.delete(handle);
   channels?.delete(channel);
-  if (channels?.size === 0 && closing.delete(handle)) handle.close();
+  if (channels?.size !== 0) return;
+  closing.get(handle)?.();
+  closing.delete(handle);
 }
 
 function watchTraffic(channel: Channel): Traffic {

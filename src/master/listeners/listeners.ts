@@ -5,6 +5,7 @@
 import { chmodSync } from 'node:fs';
 import type { ListenSpec } from '../../config/config.ts';
 import type { Kernel } from '../../kernel.ts';
+import { closeSent } from '../../node/channel.ts';
 import { type ListenHandle, portOf } from '../../node/handle.ts';
 import { isStillOurs, type OwnedFile, rememberFile, removeIfOurs } from '../../owned-file.ts';
 import type { ListenQuery } from '../../protocol/worker.ts';
@@ -204,9 +205,10 @@ export class Listeners {
     const at = this.#listeners.indexOf(listener);
     if (at >= 0) this.#listeners.splice(at, 1);
     if (listener.keeper === 'store') this.#store.drop(listener);
+    const { file, handle } = listener;
     // closing unlinks the path whoever owns it by now: then the handle is rather left to the end of the process
-    if (listener.file === null || isStillOurs(listener.file)) listener.handle.close();
-    if (listener.file !== null) removeIfOurs(listener.file);
+    closeSent(handle, () => (file === null || isStillOurs(file)) && handle.close());
+    if (file !== null) removeIfOurs(file);
   }
 }
 
