@@ -17,6 +17,7 @@ export interface Tickets {
   issue(ticket: number): void;
   /** Takes back all tickets that the worker has not taken. */
   recall(): Set<number>;
+  /** Once. Never throws. */
   close(): void;
 }
 
@@ -38,7 +39,13 @@ export function makeTickets(path: string): Tickets {
       for (let ticket = readTicket(fd); ticket !== undefined; ticket = readTicket(fd)) tickets.add(ticket);
       return tickets;
     },
-    close: () => closeSync(fd),
+    close() {
+      try {
+        closeSync(fd);
+      } catch {
+        // EIO, ENOSPC: what was written may be lost, but the descriptor is closed
+      }
+    },
   };
 }
 

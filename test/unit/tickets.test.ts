@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -62,6 +62,13 @@ test('a path that is not free is left as it is', () => {
   const path = folder.write('tickets', 'theirs');
   assert.throws(() => makeTickets(path), { code: 'EEXIST' });
   assert.ok(existsSync(path));
+});
+
+test('a close that fails is no error: the descriptor is gone all the same', () => {
+  using folder = makeFolder();
+  const tickets = makeTickets(join(folder.path, 'tickets'));
+  closeSync(tickets.fd);
+  tickets.close();
 });
 
 test('a ticket is taken once', () => {
