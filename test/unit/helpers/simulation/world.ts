@@ -1,0 +1,326 @@
+/**
+ * A world around a real master: its supervisor, loop, pool, router and listeners run as they are, on a simulated kernel with simulated workers, clients
+ * and time. Each call of the kernel can be made to fail; each worker can die, stop or hang up at any word.
+ */
+import { EventEmitter } from 'node:events';
+import { createServer } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import type { Config } from '../../../../src/config/config.ts';
+import { GracefulError } from '../../../../src/errors.ts';
+import type { Cancel, Kernel } from '../../../../src/kernel.ts';
+import type { Keeper } from '../../../../src/master/control/keeper.ts';
+import { Listeners } from '../../../../src/master/listeners/listeners.ts';
+import type { Log } from '../../../../src/master/log/log.ts';
+import { holdSignals } from '../../../../src/master/signals.ts';
+import { Supervisor } from '../../../../src/master/supervisor.ts';
+import { resolveLaunch } from '../../../../src/master/workers/release.ts';
+import { type Spawned, spawnWorker } from '../../../../src/master/workers/spawn.ts';
+import type { ListenHandle } from '../../../../src/node/handle.ts';
+import { makeTickets, type Tickets } from '../../../../src/tickets.ts';
+import { load } from '../load-config.ts';
+import { Calls, type Plan } from './calls.ts';
+import { Connection } from './connection.ts';
+import { SimulatedProcess } from './process.ts';
+import { Timeline } from './timeline.ts';
+
+/** What every generation listens on. */
+export const PORT = 8080;
+const EADDRINUSE = -98;
+const EACCES = -13;
+const origin = { env: {}, node: process.execPath };
+/** Nobody loads it. */
+const runtime = { path: () => '/runtime.cjs', files: [], close() {} };
+
+export interface Line {
+  readonly event: string;
+  readonly text: string;
+  readonly [field: string]: unknown;
+}
+
+/** A listening socket. */
+export interface SimulatedListener extends ListenHandle {
+  readonly port: number;
+  isClosed: boolean;
+}
+
+export interface WorldOptions {
+  readonly plan: Plan;
+  /** Where the sockets and tickets lie; it is there. */
+  readonly folder: string;
+  /** Before the last words of a process are read, or after. */
+  readonly exitIsToldAfterMs: number;
+}
+
+holdSignals(); // they are told by `process.emit`
+
+export class World implements Disposable {
+  readonly calls: Calls;
+  readonly lines: Line[] = [];
+  readonly processes: SimulatedProcess[] = [];
+  readonly connections: Connection[] = [];
+  readonly listeners: SimulatedListener[] = [];
+  readonly complaints: string[] = [];
+  readonly exitIsToldAfterMs: number;
+  /** How it ended; undefined: it runs. */
+  exitCode: number | undefined;
+  openTickets = 0;
+  /** Whose code does not work. */
+  brokenGeneration: number | undefined;
+  /** So many calls it took to start. */
+  callsAtStart = 0;
+  /** Clients may come at any time. */
+  isServing = false;
+  readonly timers: Set<object> = new Set();
+  readonly #time = new Timeline();
+  readonly #folder: string;
+  readonly #lateTimers: (() => void)[] = [];
+  readonly #lateNews: (() => void)[] = [];
+  readonly #listenersBefore = process.listeners('uncaughtException');
+  /** For how long it has been stopped, all in all. */
+  masterStoppedMs = 0;
+  #isStopped = false;
+  #loads = 0;
+
+  constructor({ plan, folder, exitIsToldAfterMs }: WorldOptions) {
+    this.calls = new Calls(this, plan);
+    this.#folder = folder;
+    this.exitIsToldAfterMs = exitIsToldAfterMs;
+  }
+
+  /** As src/cli/start.ts and src/master/supervise.ts do. */
+  async begin(): Promise<void> {
+    const config = await configOf(++this.#loads);
+    const kernel = this.#kernel();
+    const spawned = spawnWorker(await resolveLaunch(config, origin), { kernel, folder: this.#folder, runtime });
+    void this.#supervise(config, kernel, spawned).catch((error) => this.complain(`the master threw ${error}`));
+  }
+
+  async #supervise(config: Config, kernel: Kernel, spawned: Spawned): Promise<void> {
+    const listeners = new Listeners(kernel, { keep: () => false, drop() {} }, []);
+    const options = { config, runtimeDir: this.#folder, version: '0', kernel, origin, runtime, spawned, loadConfig: () => this.#load() };
+    let exitCode = 1;
+    try {
+      exitCode = await new Supervisor(options, this.#log(), nobodysKeeper(), listeners).run();
+    } catch (error) {
+      if (!(error instanceof GracefulError)) throw error;
+    } finally {
+      listeners.close();
+      await spawned.discard();
+      this.exitCode = exitCode;
+    }
+  }
+
+  /** Things happen until it is so, or so much time has passed. @returns whether it is so */
+  async until(isSo: () => boolean, withinMs = 180_000): Promise<boolean> {
+    const end = this.now() + withinMs;
+    for (;;) {
+      await new Promise<void>((resolve) => process.nextTick(resolve)); // all promises that can settle have settled by then
+      this.#seeWhoAccepts();
+      if (isSo()) return true;
+      if (!this.#time.step(end)) return isSo();
+    }
+  }
+
+  now(): number {
+    return this.#time.now();
+  }
+
+  after(ms: number, then: () => void): Cancel {
+    return this.#time.after(ms, then);
+  }
+
+  /** The master is told of something at once; it tells nobody before its turn is over. */
+  soon(then: () => void): void {
+    this.after(0, () => this.masterDoes(then));
+  }
+
+  /** At once, or when it is continued. */
+  masterDoes(then: () => void): void {
+    if (this.#isStopped) this.#lateNews.push(then);
+    else then();
+  }
+
+  /** When it is continued, its timers come first: libuv does not look for news before those that are due. */
+  stopMaster(ms: number): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.masterStoppedMs += ms;
+    this.after(ms, () => {
+      this.#isStopped = false;
+      for (const then of [...this.#lateTimers.splice(0), ...this.#lateNews.splice(0)]) this.after(0, () => this.masterDoes(then));
+    });
+  }
+
+  complain(text: string): void {
+    this.complaints.push(text);
+  }
+
+  portsOf(generation: number): number[] {
+    return [PORT, PORT + 1000 + generation];
+  }
+
+  /** A client connects, to whoever accepts; its first request takes so long. */
+  connect(busyMs: number): void {
+    const accepting = this.processes.filter(({ isAlive, program }) => isAlive && program.isAccepting);
+    const process = accepting[this.connections.length % accepting.length];
+    if (process === undefined) return;
+    const connection = new Connection(this.connections.length + 1, (text) => this.complain(text));
+    this.connections.push(connection);
+    process.program.accept(connection, busyMs);
+  }
+
+  /** The master gets a signal. */
+  signal(signal: 'SIGHUP' | 'SIGTERM'): void {
+    this.masterDoes(() => void process.emit(signal, signal));
+  }
+
+  linesOf(event: string): Line[] {
+    return this.lines.filter((line) => line.event === event);
+  }
+
+  [Symbol.dispose](): void {
+    setFlagsFromString('--semi-space-growth-factor=2'); // a master keeps its heap small, this process plays thousands of them
+    for (const listener of process.listeners('uncaughtException')) {
+      if (!this.#listenersBefore.includes(listener)) process.off('uncaughtException', listener);
+    }
+  }
+
+  /** One fault can't take two workers away. */
+  #seeWhoAccepts(): void {
+    if (!this.isServing || this.calls.struck > 1 || this.processes.some(({ isAlive, program }) => isAlive && program.isAccepting)) return;
+    this.isServing = false; // that is said once
+    this.complain(`nobody accepts at ${this.now()}`);
+  }
+
+  async #load(): Promise<Config> {
+    if (this.calls.next('read the configuration', '') === 'it is none') throw new GracefulError('config-invalid', 'no configuration', { hint: '' });
+    return configOf(++this.#loads);
+  }
+
+  #kernel(): Kernel {
+    const timer = (plant: Timeline['after'], ms: number, then: () => void, isOnce: boolean): Cancel => {
+      const timer = {};
+      this.timers.add(timer);
+      const fire = () => {
+        if (!this.timers.has(timer)) return;
+        if (isOnce) this.timers.delete(timer);
+        then();
+      };
+      const cancel = plant.call(this.#time, ms, () => (this.#isStopped ? void this.#lateTimers.push(fire) : fire()));
+      return () => {
+        this.timers.delete(timer);
+        cancel();
+      };
+    };
+    return {
+      now: () => this.now(),
+      after: (ms, then) => timer(this.#time.after, ms, then, true),
+      every: (ms, then) => timer(this.#time.every, ms, then, false),
+      fork: (_script, _args, { stdio }) => this.#fork(Number((stdio as unknown[])[4])) as never,
+      killGroup: (leader) => this.#killGroup(leader),
+      openTickets: (path) => this.#openTickets(path),
+      bind: (address, port) => this.#bind(address, port),
+    };
+  }
+
+  #fork(tickets: number): EventEmitter {
+    const pid = 1001 + this.processes.length;
+    const fault = this.calls.next('fork', '');
+    if (fault === 'it throws') throw Object.assign(new Error('spawn EAGAIN'), { code: 'EAGAIN' });
+    if (fault === 'it never begins') return this.#stillborn();
+    const process = new SimulatedProcess(this, pid, Number.isNaN(tickets) ? undefined : tickets);
+    this.processes.push(process);
+    process.hangs = fault === 'it hangs';
+    if (fault === 'it dies at once') this.after(0, () => process.die(null, 'SIGSEGV'));
+    return process;
+  }
+
+  /** What Node gives where it could not spawn. */
+  #stillborn(): EventEmitter {
+    const child = Object.assign(new EventEmitter(), { pid: undefined, connected: false, exitCode: null, signalCode: null, kill: () => false });
+    this.soon(() => void child.emit('error', Object.assign(new Error('spawn EAGAIN'), { code: 'EAGAIN' })));
+    return child;
+  }
+
+  #killGroup(leader: number): void {
+    const process = this.processes.find(({ pid }) => pid === leader);
+    const fault = this.calls.next('kill a group', String(leader), process);
+    if (fault === 'it is not permitted') throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    if (!process?.isAlive) throw Object.assign(new Error('kill ESRCH'), { code: 'ESRCH' });
+    process.signal('SIGKILL');
+  }
+
+  #openTickets(path: string): Tickets {
+    if (this.calls.next('open tickets', '') !== undefined) throw noSpace();
+    const tickets = makeTickets(path);
+    this.openTickets++;
+    let isOpen = true;
+    return {
+      fd: tickets.fd,
+      issue: (ticket) => {
+        if (this.calls.next('issue a ticket', String(ticket)) !== undefined) throw noSpace();
+        tickets.issue(ticket);
+      },
+      recall: () => {
+        if (this.calls.next('recall tickets', '') !== undefined) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+        return tickets.recall();
+      },
+      close: () => {
+        if (!isOpen) return this.complain('tickets were closed twice');
+        isOpen = false;
+        this.openTickets--;
+        tickets.close();
+      },
+    };
+  }
+
+  #bind(address: string, port: number): ListenHandle | number {
+    const fault = this.calls.next('bind', String(port));
+    if (fault !== undefined) return fault === 'in use' ? EADDRINUSE : EACCES;
+    const listener: SimulatedListener = {
+      port,
+      isClosed: false,
+      listen: () => 0,
+      close: () => {
+        if (listener.isClosed) this.complain(`listener ${port} was closed twice`);
+        listener.isClosed = true;
+      },
+      getsockname: (into) => {
+        Object.assign(into, { address, port, family: 'IPv4' });
+        return 0;
+      },
+    };
+    this.listeners.push(listener);
+    return listener;
+  }
+
+  #log(): Log {
+    return {
+      begin() {},
+      reopen() {},
+      close: () => Promise.resolve(),
+      write: (event, { text, details }, fields = {}) => {
+        this.lines.push({ ...fields, event, text });
+        if (event === 'internal-error') this.complain(`${text}\n${details}`);
+      },
+    };
+  }
+}
+
+/** Each names a port of its own besides. */
+function configOf(count: number): Promise<Config> {
+  const times = { probation: '200ms', idleGrace: '5s', drainTimeout: '20s', killTimeout: '5s', readyTimeout: '10s', heartbeatTimeout: '0s' };
+  const flags = { ...times, workers: 2, listen: [`127.0.0.1:${PORT + 2000 + count},name=admin`] };
+  return load({ script: fileURLToPath(import.meta.url), folder: '/', flags });
+}
+
+/** No control socket. */
+function nobodysKeeper(): Keeper {
+  const keeper: Partial<Keeper> = { claim: { server: createServer(), files: [] } as never, onRenewed() {}, begin() {}, look() {} };
+  return keeper as Keeper;
+}
+
+function noSpace(): Error {
+  return Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+}
