@@ -8,6 +8,7 @@ import type { Server, Socket } from 'node:net';
 import type { WebSocket, WebSocketServer } from 'ws';
 import * as library from 'ws';
 import { adoptState, type Baggage, exportState, type UpgradedCarrier } from './worker/handoff/carrier.ts';
+import { isOwed } from './worker/handoff/owed.ts';
 import { findRuntime } from './worker/runtime.ts';
 
 /** What goes with a WebSocket to the worker that adopts it. */
@@ -115,7 +116,7 @@ export function handoffWebSockets<State>(server: WebSocketServer, options: WebSo
     accepts: (target, baggage) => internal._state === RUNS && matches(carrier, target, baggage),
     pack({ socket }) {
       const found = known.get(socket);
-      if (found === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;
+      if (found === undefined || isOwed(found.webSocket, ['message', 'send']) || !isBetweenMessages(found.webSocket, parts)) return undefined;
       const state = exportState(options, found.webSocket);
       // `export` may have sent something, or closed it
       if (state === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;

@@ -3,6 +3,7 @@
  * SIGTERM listeners, or end. Nothing here waits longer than the drain timeout.
  */
 import type { Socket } from 'node:net';
+import { watchEnds } from '../node/connection.ts';
 import { stopAccepting } from '../node/handle.ts';
 import { isHttp } from '../node/http.ts';
 import type { ConnectionCounts, DrainReason, DrainTimes } from '../protocol/worker.ts';
@@ -28,6 +29,8 @@ export interface Drain {
   addHook(hook: (info: DrainInfo) => unknown): void;
   /** Begins, once. */
   begin(times: DrainTimes, reason: DrainReason): void;
+  /** Begins because this process was told to go by somebody else than its master, which is to replace it. */
+  leave(times: DrainTimes): void;
   /** What is still open is closed now. */
   hurry(): void;
 }
@@ -40,31 +43,42 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
   const hurried = new Promise<'hurried'>((resolve) => {
     hurry = () => resolve('hurried');
   });
+  const begin = (times: DrainTimes, reason: DrainReason) => {
+    if (hasBegun) return;
+    hasBegun = true;
+    withdraw(scope.servers);
+    account.onWithdrew();
+    hooks.runAll({ reason });
+    void run(scope, hooks, times, account, hurried).then(() => {
+      scope.mover.departed.closeAtEnd();
+      end(times);
+    });
+  };
   return {
     get hasBegun() {
       return hasBegun;
     },
     addHook: (hook) => hooks.add(hook),
     hurry,
-    begin(times, reason) {
+    begin,
+    leave(times) {
       if (hasBegun) return;
-      hasBegun = true;
-      withdraw(scope.servers);
-      account.onWithdrew();
-      hooks.runAll({ reason });
-      void run(scope, hooks, times, account, hurried).then(() => end(times));
+      const { servers, mover } = scope;
+      mover.succession.expect(servers.list().flatMap(({ server }) => servers.listenerOf(server) ?? []));
+      begin(times, 'reload');
     },
   };
 }
 
 function withdraw(servers: Servers): void {
   servers.onListening = stopAccepting; // a server that starts to listen only now
-  for (const server of servers.all.keys()) stopAccepting(server);
+  for (const { server } of servers.list()) stopAccepting(server);
 }
 
 async function run(scope: DrainScope, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
   const { servers, mover } = scope;
   const open = countByKind(servers);
+  watchEnds(() => servers.onEnd());
   const sweeper = sweep(scope, times);
   const gone = whenGone(scope, hooks);
   const timeout = deadline(times.drainTimeoutMs);
@@ -90,24 +104,24 @@ async function whenGone(scope: DrainScope, hooks: Hooks): Promise<'gone'> {
 function whenEmpty({ servers, mover }: DrainScope): Promise<'gone'> {
   return new Promise((resolve) => {
     const look = () => {
-      if (servers.count() === 0 && Object.keys(mover.inFlight).length === 0) resolve('gone');
+      if (servers.areEmpty() && Object.keys(mover.inFlight).length === 0) resolve('gone');
     };
-    servers.onClose = look;
+    servers.onEnd = look;
     look();
   });
 }
 
 async function cutAll(scope: DrainScope): Promise<void> {
   const { servers, mover } = scope;
-  for (const watched of servers.all.values()) {
-    for (const session of watched.sessions) session.destroy();
-    for (const socket of connectionsOf(watched)) cutOne(watched, socket);
+  for (const watched of servers.list()) {
+    for (const session of watched.sessions.list()) session.destroy();
+    for (const socket of connectionsOf(watched, servers)) cutOne(watched, socket);
   }
   const limit = deadline(2 * CUT_LINGER_MS);
   await Promise.race([whenEmpty(scope), limit.passed]);
   limit.clear();
   mover.abandon();
-  for (const { sockets } of servers.all.values()) for (const socket of sockets) socket.destroy();
+  for (const watched of servers.list()) for (const socket of [...watched.sockets.list(), ...connectionsOf(watched, servers)]) socket.destroy();
 }
 
 function cutOne({ server }: WatchedServer, socket: Socket): void {
@@ -117,7 +131,7 @@ function cutOne({ server }: WatchedServer, socket: Socket): void {
 }
 
 function countByKind(servers: Servers): ConnectionCounts {
-  return countKinds([...servers.all.values()].flatMap((watched) => connectionsOf(watched).map((socket) => kindOf(watched, socket))));
+  return countKinds(servers.list().flatMap((watched) => connectionsOf(watched, servers).map((socket) => kindOf(watched, socket))));
 }
 
 function deadline(ms: number): { readonly passed: Promise<'passed'>; clear(): void } {

@@ -50,7 +50,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   });
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
-  const ending = takeTerm((count) => (count === 1 ? drain.begin(times, 'reload') : drain.hurry())); // the master replaces it
+  const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
   const askForListener = (id: number, query: ListenQuery) => {
     process.channel?.ref(); // an answer is owed
     tell({ type: 'listen', id, ...query });
@@ -112,10 +112,10 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
     }
     case 'drain':
-      mover.setSuccessors(message.successors);
+      mover.succession.set(message.successors);
       return drain.begin(message.times, message.reason);
     case 'successors':
-      return mover.setSuccessors(message);
+      return mover.succession.set(message);
     case 'adopt':
       return adopt(message, handle);
     case 'moved':

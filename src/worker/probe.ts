@@ -49,7 +49,8 @@ export async function probe(prober: Prober, terms: HealthTerms): Promise<HealthF
 async function probePage(prober: Prober, request: HealthRequest, terms: HealthTerms): Promise<HealthFailure | null> {
   const { port, path } = request;
   const name = nameRequest(request);
-  const candidates = [...prober.servers.all.keys()].filter((server) => server.listening && speaksHttp(server) && (port === null || listensOn(server, port)));
+  const all = prober.servers.list().map(({ server }) => server);
+  const candidates = all.filter((server) => server.listening && speaksHttp(server) && (port === null || listensOn(server, port)));
   if (candidates.length === 0) return { request: name, error: `no HTTP server listens${port === null ? '' : ` on port ${port}`}` };
   const failures = await Promise.all(candidates.map((server) => probeServer(prober, server, path, terms)));
   const [first] = failures;

@@ -1,30 +1,35 @@
 /**
- * The servers of the program and their open connections. Node announces each `listen` on a diagnostics channel; from
- * then on a server's own events keep the account. Nothing is done per request.
+ * The servers of the program and their open connections. Node announces each `listen` and each accepted connection on diagnostics channels, which no program
+ * removes as it may remove listeners; what is gone by now is found by being asked. Nothing is done per request.
  */
 import diagnostics from 'node:diagnostics_channel';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { isHttp } from '../node/http.ts';
+import { countOf, isOpen, isReceiving, rawOf, serverOf } from '../node/connection.ts';
+import { isHttp, parsedConnections } from '../node/http.ts';
+import { OpenSet } from './open-set.ts';
 
 /** A server and what is open on it. */
 export interface WatchedServer {
   readonly server: Server;
   /** Every accepted connection, as the kernel has it. */
-  readonly sockets: Set<Socket>;
-  /** Hears that one of them is closed. */
-  readonly forget: (this: Socket) => void;
+  readonly sockets: OpenSet<Socket>;
   /** Those of them that have completed a TLS handshake, as the program has them. */
-  readonly secure: Set<TLSSocket>;
-  readonly sessions: Set<ServerHttp2Session>;
+  readonly secure: OpenSet<TLSSocket>;
+  readonly sessions: OpenSet<ServerHttp2Session>;
 }
 
 /** All servers of this process. */
 export interface Servers {
-  readonly all: ReadonlyMap<Server, WatchedServer>;
+  /** Those that listen, or have connections. */
+  list(): WatchedServer[];
   /** Open connections of all servers. */
   count(): number;
+  /** The same as Node counts them: at no cost, but connections under way are among them. */
+  roughly(): number;
+  /** No connection is open. */
+  areEmpty(): boolean;
   /** The listener of the master that a server got. */
   named(server: Server, listener: number): void;
   /** undefined for a server that listens by itself. */
@@ -35,36 +40,56 @@ export interface Servers {
   readonly privatePorts: Set<number>;
   /** Counts a connection that did not come by an accept. */
   track(server: Server, socket: Socket): void;
+  /** The server has accepted it itself; a program may also give it one that it has from elsewhere. */
+  hasAccepted(server: Server, socket: Socket): boolean;
+  /** Node's HTTP parser had it when it was accepted: nothing else has read its first bytes. */
+  isFirstHand(socket: Socket): boolean;
   /** Called when a server listens; it accepts unless it was held back. */
   onListening: (server: Server) => void;
-  /** Called when a connection is gone, for good or to another worker. */
-  onClose: () => void;
+  /** Called when a connection may be gone, for good or to another worker. */
+  onEnd: () => void;
 }
 
 /** Begins to watch; only servers that listen later are seen. */
 export function watchServers(): Servers {
   const known = new WeakMap<Server, WatchedServer>();
-  const all = new Map<Server, WatchedServer>();
+  const all = new OpenSet<WatchedServer>(({ server, sockets }) => server.listening || !sockets.isEmpty());
   const listeners = new WeakMap<Server, number>();
+  const secondHand = new WeakSet<Socket>();
   const servers: Servers = {
-    all,
-    privatePorts: new Set(),
-    count: () => [...all.values()].reduce((sum, { sockets }) => sum + sockets.size, 0),
+    list: () => all.list(),
+    count: () => all.list().reduce((sum, watched) => sum + watched.sockets.size + guestsOf(watched, servers).length, 0),
+    roughly: () => all.list().reduce((sum, { server, sockets }) => sum + (countOf(server) ?? sockets.size), 0),
+    areEmpty: () => all.list().every((watched) => watched.sockets.isEmpty() && guestsOf(watched, servers).length === 0),
     named: (server, listener) => void listeners.set(server, listener),
     listenerOf: (server) => listeners.get(server),
-    listeningOn: (listener) => [...all.keys()].find((server) => server.listening && listeners.get(server) === listener),
-    track: (server, socket) => trackIn(known.get(server), servers, socket),
+    listeningOn: (listener) => all.list().find(({ server }) => server.listening && listeners.get(server) === listener)?.server,
+    privatePorts: new Set(),
+    track(server, socket) {
+      const watched = known.get(server);
+      if (watched === undefined) return;
+      watched.sockets.add(socket);
+      all.add(watched); // it may have been closed meanwhile
+    },
+    hasAccepted: (server, socket) => known.get(server)?.sockets.has(socket) === true,
+    isFirstHand: (socket) => !secondHand.has(socket),
     onListening: () => {},
-    onClose: () => {},
+    onEnd: () => {},
   };
-  diagnostics.subscribe('tracing:net.server.listen:asyncStart', (message) => {
+  diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const { server } = message as { server: Server };
     const watched = known.get(server) ?? watch(server, servers);
-    if (!known.has(server)) server.on('close', () => all.delete(server)); // told after its last connection
     known.set(server, watched);
-    all.set(server, watched);
+    all.add(watched);
+    servers.onListening(server);
   });
-  diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => servers.onListening((message as { server: Server }).server));
+  diagnostics.subscribe('net.server.socket', (message) => {
+    const { socket } = message as { socket: Socket };
+    const server = serverOf(socket);
+    if (server === undefined || isReceiving()) return;
+    servers.track(server, socket);
+    if (isHttpServer(server) && !isHttp(socket) && !isRawBehindTls(server, socket)) secondHand.add(socket);
+  });
   return servers;
 }
 
@@ -77,11 +102,25 @@ export function kindOf({ server, sessions }: WatchedServer, socket: Socket): str
   return webSocketOf(socket) ? 'websocket' : 'upgraded';
 }
 
-/** The connections as the program has them: decrypted where TLS is spoken. */
-export function connectionsOf({ sockets, secure }: WatchedServer): Socket[] {
-  if (secure.size === 0) return [...sockets];
-  const behind = new Set([...secure].map((socket) => `${socket.remoteAddress}:${socket.remotePort}`));
-  return [...secure, ...[...sockets].filter((socket) => !behind.has(`${socket.remoteAddress}:${socket.remotePort}`))];
+/** The connections as the program has them: decrypted where TLS is spoken, and with those that it got elsewhere. */
+export function connectionsOf(watched: WatchedServer, servers: Servers): Socket[] {
+  const sockets = watched.sockets.list();
+  const secure = secureOf(watched);
+  if (secure.size === 0) return [...sockets, ...guestsOf(watched, servers)];
+  const behind = new Set([...secure].map(rawOf));
+  return [...secure, ...guestsOf(watched, servers), ...sockets.filter((socket) => !behind.has(socket))];
+}
+
+/** Listeners of `secureConnection` may have been removed; the parser's are known nevertheless. */
+function secureOf({ server, secure, sockets }: WatchedServer): Set<Socket> {
+  const parsed = parsedConnections(server).filter((socket) => (socket as TLSSocket).encrypted && sockets.has(rawOf(socket) as Socket));
+  return new Set<Socket>([...secure.list(), ...parsed]);
+}
+
+/** Connections of an HTTP server that it has not accepted: `server.emit('connection', stream)`. */
+function guestsOf({ server, sockets }: WatchedServer, servers: Servers): Socket[] {
+  const isGuest = (socket: Socket) => isOpen(socket) && !sockets.has(socket) && !(socket as TLSSocket).encrypted && !isPrivate(servers, socket);
+  return parsedConnections(server).filter(isGuest);
 }
 
 /** The process made this connection to itself. The port was its own alone, so no client's connection can have it. */
@@ -97,7 +136,7 @@ export function isHttpServer(server: Server): server is Server & { closeIdleConn
 
 /** Connections to a TLS server on which no handshake has begun; no parser watches over them. */
 export function findSilent({ server, sockets }: WatchedServer): Socket[] {
-  return [...sockets].filter((socket) => isRawBehindTls(server, socket) && socket.bytesRead === 0);
+  return sockets.list().filter((socket) => isRawBehindTls(server, socket) && socket.bytesRead === 0);
 }
 
 /** The `ws` library keeps its WebSocket on the socket, under a symbol of that name. */
@@ -112,29 +151,17 @@ function isRawBehindTls(server: Server, socket: Socket): boolean {
 }
 
 function watch(server: Server, servers: Servers): WatchedServer {
-  const sockets = new Set<Socket>();
-  // one function for all of them: a closure for each connection would be felt
-  function forget(this: Socket): void {
-    sockets.delete(this);
-    servers.onClose();
-  }
-  const watched: WatchedServer = { server, sockets, forget, secure: new Set(), sessions: new Set() };
-  server.on('connection', (socket: Socket) => trackIn(watched, servers, socket));
+  const watched: WatchedServer = {
+    server,
+    sockets: new OpenSet<Socket>(isOpen),
+    secure: new OpenSet<TLSSocket>(isOpen),
+    sessions: new OpenSet<ServerHttp2Session>(({ destroyed }) => !destroyed),
+  };
   server.on('secureConnection', (socket: TLSSocket) => {
-    if (isPrivate(servers, socket)) return;
-    watched.secure.add(socket);
-    socket.once('close', () => watched.secure.delete(socket));
+    if (!isPrivate(servers, socket)) watched.secure.add(socket);
   });
   server.on('session', (session: ServerHttp2Session) => {
-    if (isPrivate(servers, session.socket)) return;
-    watched.sessions.add(session);
-    session.once('close', () => watched.sessions.delete(session));
+    if (!isPrivate(servers, session.socket)) watched.sessions.add(session);
   });
   return watched;
-}
-
-function trackIn(watched: WatchedServer | undefined, servers: Servers, socket: Socket): void {
-  if (watched === undefined || watched.sockets.has(socket) || isPrivate(servers, socket)) return;
-  watched.sockets.add(socket);
-  socket.on('close', watched.forget);
 }

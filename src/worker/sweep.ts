@@ -3,13 +3,13 @@
  * somebody can take it; one that can't move is closed after it has been idle for the grace.
  */
 import type { Server, Socket } from 'node:net';
-import { isHttp } from '../node/http.ts';
+import { parsingServerOf } from '../node/http.ts';
 import type { DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
 import { closeSession } from './closing/http2.ts';
 import { type Candidate, isQuiet, type Mover } from './handoff/mover.ts';
-import { mayMove, type Registry } from './handoff/registry.ts';
-import { connectionsOf, findSilent, isHttpServer, isPrivate, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
+import { mayMove, type Scope } from './handoff/registry.ts';
+import { connectionsOf, findSilent, isHttpServer, type WatchedServer, webSocketOf } from './servers.ts';
 
 export const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
 const SWEEP_MS = 100;
@@ -19,9 +19,7 @@ const SWEEP_WHILE_MOVING_MS = 1_000;
 const SPACING = 4;
 
 /** Everything that may be looked at. */
-export interface DrainScope {
-  readonly servers: Servers;
-  readonly registry: Registry;
+export interface DrainScope extends Scope {
   readonly mover: Mover;
 }
 
@@ -33,8 +31,10 @@ export function sweep(scope: DrainScope, { idleGraceMs, drainTimeoutMs }: DrainT
   let lengthMs = 0;
   const sweepOnce = () => {
     const now = performance.now();
+    scope.servers.onEnd(); // what has ended in silence is noticed here
     if (scope.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
-    const { idle, candidates } = look(scope, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
+    const { idle, candidates, parsing } = look(scope, (now - startedAt - drainTimeoutMs / 2) / (drainTimeoutMs / 2));
+    watchResponses(parsing);
     scope.mover.consider(candidates);
     for (const candidate of findLongIdle(idle, idleSince, now, idleGraceMs)) if (scope.mover.mayClose(candidate)) closeIdle(candidate.socket);
     endedAt = performance.now();
@@ -43,47 +43,61 @@ export function sweep(scope: DrainScope, { idleGraceMs, drainTimeoutMs }: DrainT
   const afterResponse = () => {
     if (performance.now() - endedAt >= SPACING * lengthMs) sweepOnce();
   };
-  watchResponses(scope, afterResponse);
+  const watchResponses = responseWatch(scope, afterResponse);
   const timer = setInterval(sweepOnce, SWEEP_MS); // also keeps the process alive until the drain's end
   sweepOnce();
   return { stop: () => clearInterval(timer) };
 }
 
-/** From now on something is done per request: the worker drains. */
-function watchResponses({ servers, mover }: DrainScope, afterResponse: () => void): void {
-  const hasHttp = [...servers.all.keys()].filter(isHttpServer);
-  const willMove = (socket: Socket) => mover.willMove((socket as Socket & { server: Server }).server, socket);
-  if (hasHttp.length > 0) closeAfterResponses(willMove);
-  for (const server of hasHttp) settlePipelines(server, willMove, afterResponse);
+/** From now on something is done per request: the worker drains. @returns is told whose parsers read the connections, again and again */
+function responseWatch({ mover }: DrainScope, afterResponse: () => void): (servers: ReadonlySet<Server>) => void {
+  let hasBegun = false;
+  const willMove = (socket: Socket) => {
+    const server = parsingServerOf(socket);
+    return server !== undefined && mover.willMove(server, socket);
+  };
+  return (servers) => {
+    if (!hasBegun && servers.size > 0) closeAfterResponses(willMove);
+    hasBegun ||= servers.size > 0;
+    for (const server of servers) settlePipelines(server, willMove, afterResponse);
+  };
 }
 
 interface Found {
   readonly idle: ReadonlyMap<Socket, WatchedServer>;
   readonly candidates: readonly Candidate[];
+  /** Whose parsers read connections. */
+  readonly parsing: ReadonlySet<Server>;
 }
 
 /** `progress` is how far the second half of the drain timeout has passed. */
 function look({ servers, registry, mover }: DrainScope, progress: number): Found {
   const idle = new Map<Socket, WatchedServer>();
   const candidates: Candidate[] = [];
+  const parsing = new Set<Server>();
   const sort = (watched: WatchedServer, socket: Socket) => {
     if (mover.willMove(watched.server, socket)) candidates.push({ watched, socket });
     else idle.set(socket, watched);
   };
-  for (const watched of servers.all.values()) {
+  for (const watched of servers.list()) {
     const { server } = watched;
-    for (const session of watched.sessions) closeSession(session);
+    for (const session of watched.sessions.list()) closeSession(session);
     for (const socket of findSilent(watched)) idle.set(socket, watched);
-    const connections = connectionsOf(watched);
+    const connections = connectionsOf(watched, servers);
+    const found = findIdle(connections);
+    if (isHttpServer(server)) parsing.add(server);
+    for (const server of found.servers) parsing.add(server);
+    for (const socket of found.sure) sort(watched, socket);
+    for (const socket of found.unsure) idle.set(socket, watched);
+    const others = connections.filter((socket) => parsingServerOf(socket) === undefined);
     if (!isHttpServer(server)) {
-      if (mayMove(registry, server)) for (const socket of connections) if (isQuiet(socket)) sort(watched, socket);
+      if (mayMove(registry, server)) for (const socket of others) if (isQuiet(socket)) sort(watched, socket);
       continue;
     }
-    for (const socket of findIdle(watched, connections)) if (!isPrivate(servers, socket)) sort(watched, socket);
-    for (const socket of connections) if (!isHttp(socket) && mover.willMove(server, socket)) candidates.push({ watched, socket });
-    closeSomeWebSockets(connections, progress);
+    for (const socket of others) if (mover.willMove(server, socket)) candidates.push({ watched, socket });
+    closeSomeWebSockets(others, progress);
   }
-  return { idle, candidates };
+  return { idle, candidates, parsing };
 }
 
 interface Since {
@@ -96,7 +110,7 @@ function findLongIdle(idle: Found['idle'], idleSince: Map<Socket, Since>, now: n
   for (const socket of [...idleSince.keys()]) if (!idle.has(socket)) idleSince.delete(socket);
   const found: Candidate[] = [];
   for (const [socket, watched] of idle) {
-    const bytes = socket.bytesRead + socket.bytesWritten;
+    const bytes = (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0); // other streams have neither; their answers end them
     const before = idleSince.get(socket);
     const since = before?.bytes === bytes ? before : { at: now, bytes };
     idleSince.set(socket, since);

@@ -14,7 +14,7 @@ const FILLING = 150;
 test('A successor that is stopped, its channel full: connections come back, and move when it is awake again', async () => {
   await using rig = await startMaster({ script: 'counts-requests.mjs', flags: [...patient, '--probation', '5s'] });
   using crowd = new Crowd(rig);
-  await crowd.fill(WINDOW, ['http']);
+  await crowd.fill(WINDOW, ['tcp']); // whose program hears of those that come back
   const [old] = (await rig.pids()) as [number];
   rig.forget();
   rig.signal('SIGHUP');
@@ -25,7 +25,7 @@ test('A successor that is stopped, its channel full: connections come back, and 
   await rig.waitFor(() => crowd.clients.every((client) => crowd.hasComeBack(client, old)) || undefined, 'all to come back');
   sleeper.wake();
   const { moved } = await rig.until('generation-gone');
-  assert.deepEqual(moved, { http: WINDOW });
+  assert.deepEqual(moved, { tcp: WINDOW });
   await crowd.askAll();
   assert.deepEqual(crowd.mistakes, []);
 });

@@ -4,13 +4,21 @@
  */
 import type http from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { idleConnections, isHttp, isLastRequest } from '../../node/http.ts';
-import type { WatchedServer } from '../servers.ts';
+import { idleConnections, isBetweenRequests, isHttp, isLastRequest, keepsList, parsingServerOf } from '../../node/http.ts';
 import { lingerClose } from './linger.ts';
 
 /** Connections whose last response has begun: a request that still arrives can't be answered on them. */
 const closing = new WeakSet<Socket>();
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'];
+
+/** What is idle among some connections. */
+export interface Idle {
+  /** Whose parsers read the connections. */
+  readonly servers: ReadonlySet<Server>;
+  readonly sure: readonly Socket[];
+  /** Of servers that never listened: such a connection may be in the middle of a request's head, which only time can tell. */
+  readonly unsure: readonly Socket[];
+}
 
 /** Makes every further response end its connection, unless that will move. Called once a process. */
 export function closeAfterResponses(willMove: (socket: Socket) => boolean): void {
@@ -30,12 +38,16 @@ export function closeAfterResponses(willMove: (socket: Socket) => boolean): void
   } as typeof prototype.writeHead;
 }
 
+const settled = new WeakSet<Server>();
+
 /**
- * Holds each request back until everything that arrived with it is parsed: only then is it known which of several
+ * Once a server, holds each request back until everything that arrived with it is parsed: only then is it known which of several
  * pipelined requests is the last. Requests behind a last response are dropped unseen, so their client may send them again.
  * On a connection that will move nothing is the last request; `afterResponse` is called when it may be idle.
  */
 export function settlePipelines(server: Server, willMove: (socket: Socket) => boolean, afterResponse: () => void): void {
+  if (settled.has(server)) return;
+  settled.add(server);
   const emit = server.emit;
   server.emit = function (this: Server, event: string, ...args: unknown[]) {
     if (!REQUEST_EVENTS.includes(event)) return Reflect.apply(emit, this, [event, ...args]) as boolean;
@@ -52,11 +64,14 @@ export function settlePipelines(server: Server, willMove: (socket: Socket) => bo
   } as typeof server.emit;
 }
 
-/** Idle connections, those that never sent a byte included. */
-export function findIdle(watched: WatchedServer, connections: readonly Socket[]): Socket[] {
-  const idle = idleConnections(watched.server as http.Server);
-  const unused = connections.filter((socket) => isHttp(socket) && socket.bytesRead === 0);
-  return [...new Set([...idle, ...unused])].filter((socket) => !closing.has(socket)); // an adopted one can be both
+/** Which of these connections wait for a request, those that never sent a byte included. */
+export function findIdle(connections: readonly Socket[]): Idle {
+  const open = connections.filter((socket) => isHttp(socket) && !closing.has(socket));
+  const servers = new Set(open.flatMap((socket) => parsingServerOf(socket) ?? []));
+  const idle = new Set([...servers].flatMap(idleConnections));
+  const isUnused = (socket: Socket) => socket.bytesRead === 0 && isBetweenRequests(socket);
+  const isUnlisted = (socket: Socket) => !keepsList(parsingServerOf(socket) ?? {}) && isBetweenRequests(socket);
+  return { servers, sure: open.filter((socket) => idle.has(socket) || isUnused(socket)), unsure: open.filter(isUnlisted) };
 }
 
 /** Closes an idle connection. */

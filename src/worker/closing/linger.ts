@@ -12,11 +12,11 @@ export function lingerClose(socket: Socket, lingerMs: number = LINGER_MS): void 
   if (socket.destroyed || lingering.has(socket)) return;
   lingering.add(socket);
   const timer = setTimeout(() => socket.destroy(), lingerMs);
-  socket.setTimeout(0);
+  if ('setTimeout' in socket) socket.setTimeout(0); // a program may give any stream to its server
   socket.removeAllListeners('data');
   // on an HTTP connection this also takes the bytes away from the parser
   socket.on('data', () => {});
-  socket.once('end', () => socket.destroySoon());
+  socket.once('end', () => ('destroySoon' in socket ? socket.destroySoon() : (socket as Socket).destroy()));
   socket.once('close', () => clearTimeout(timer));
   socket.on('error', () => {}); // ECONNRESET, EPIPE: the peer is gone, which is all we wait for
   socket.end();

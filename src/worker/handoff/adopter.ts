@@ -1,5 +1,5 @@
 /** Takes in connections from workers that drain. Nothing is read from one before its ticket is taken. */
-import { type ConnectionHandle, detach, hasHandle, receive } from '../../node/connection.ts';
+import { type ConnectionHandle, hasHandle, receive, takeFrom } from '../../node/connection.ts';
 import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
 import type { Servers } from '../servers.ts';
 import type { Baggage } from './carrier.ts';
@@ -22,7 +22,7 @@ export function prepareAdopter(host: AdopterHost): (message: Adopt, handle: Conn
     const { ticket } = message;
     const refusal = handle === undefined ? notNow('its descriptor did not arrive') : adopt(host, message, handle);
     if (refusal !== undefined) return host.tell({ type: 'refused', ticket, ...refusal });
-    host.tell({ type: 'adopted', ticket, connections: host.servers.count() });
+    host.tell({ type: 'adopted', ticket, connections: host.servers.roughly() });
   };
 }
 
@@ -64,7 +64,7 @@ function adopt(
     return undefined;
   } catch (error) {
     registry.handedOff.add(socket); // it lives on elsewhere
-    if (hasHandle(socket)) detach(socket).close();
+    if (hasHandle(socket)) takeFrom(socket).close();
     return never(`it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`);
   }
 }

@@ -3,8 +3,8 @@
  */
 import type http from 'node:http';
 import type { Socket } from 'node:net';
-import { timeoutLeft } from '../../node/connection.ts';
-import { feignRequest, idleConnections, lastRequest } from '../../node/http.ts';
+import { hasHandle, timeoutLeft } from '../../node/connection.ts';
+import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest } from '../../node/http.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { adoptState, type Baggage, type Carrier, exportState } from './carrier.ts';
 
@@ -31,6 +31,7 @@ export const httpCarrier: Carrier = {
   adopt({ server, arrival, options, baggage }) {
     const { keepAliveMs } = baggage as HttpBaggage;
     arrival.announce();
+    if (!isHttp(arrival.socket)) throw new Error('its server reads something before the first request');
     if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
     adoptState(options, arrival.socket, baggage);
   },
@@ -47,13 +48,18 @@ function hadNoRequest(socket: Socket, { feigned }: Adopted): boolean {
   return lastRequest(socket) === feigned;
 }
 
-/** Node resets only timeouts that it set itself, so the socket's own is left alone: it would cut a slow handler. */
+/**
+ * The socket's own timeout is what the server gives to connections that wait for their first request, or a `connection` listener. This one has had its
+ * first, and is owed what Node gives to the next.
+ */
 function continueKeepAlive(server: http.Server, socket: Socket, keepAliveMs: number | null): void {
   feignRequest(socket);
   const until = keepAliveMs === null ? null : performance.now() + keepAliveMs;
   const arrived: Adopted = { feigned: lastRequest(socket), bytesRead: socket.bytesRead, until };
   adopted.set(socket, arrived);
   if (keepAliveMs === null) return;
+  socket.setTimeout(0);
+  onNextRequest(socket, () => socket.setTimeout(server.timeout || 0));
   const timer = setTimeout(() => isStillIdle(server, socket, arrived) && lingerClose(socket), keepAliveMs);
   timer.unref();
   socket.once('close', () => clearTimeout(timer));
@@ -61,5 +67,5 @@ function continueKeepAlive(server: http.Server, socket: Socket, keepAliveMs: num
 
 /** What has come may be the head of a request, or an empty line between two of them, which only the parser can tell. */
 function isStillIdle(server: http.Server, socket: Socket, arrived: Adopted): boolean {
-  return hadNoRequest(socket, arrived) && (socket.bytesRead === arrived.bytesRead || idleConnections(server).includes(socket));
+  return hasHandle(socket) && hadNoRequest(socket, arrived) && (socket.bytesRead === arrived.bytesRead || idleConnections(server).includes(socket));
 }

@@ -7,13 +7,17 @@
  */
 import type { Server, Socket } from 'node:net';
 import { closeSent } from '../../node/channel.ts';
-import { type ConnectionHandle, detach, hasHandle, keepCounted, receive } from '../../node/connection.ts';
-import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type Successors, type ToWorker } from '../../protocol/worker.ts';
-import { lingerClose } from '../closing/linger.ts';
+import { type ConnectionHandle, hasHandle, lend } from '../../node/connection.ts';
+import { unlist } from '../../node/http.ts';
+import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { addCounts, countKinds } from '../counts.ts';
-import { isHttpServer, kindOf, type Servers, type WatchedServer } from '../servers.ts';
+import { isHttpServer, kindOf, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
-import { carrierOf, type Registry, stateOptions } from './registry.ts';
+import { type Departed, makeDeparted } from './departed.ts';
+import { httpCarrier } from './http.ts';
+import { carrierOf, hasOptedIn, type Scope, stateOptions } from './registry.ts';
+import { makeSuccession, type Succession } from './succession.ts';
+import { type Return, takeBack } from './take-back.ts';
 
 /** Most connections in flight at once. Each waits for those before it, at about half a millisecond each: see docs/handoff.md. */
 const WINDOW = 4;
@@ -25,6 +29,9 @@ const OVERDUE_MS = 2_000;
 const MOST_FLIGHTS = 2 * WINDOW;
 /** Time until a connection is offered again that nobody could take at the moment. */
 const RETRY_MS = 1_000;
+
+/** What is quiet, but not yet known to owe nothing, is waited for so long before the rest counts as busy. */
+const FOLLOWERS_MS = 1_000;
 
 const MOST_COMPLAINTS = 20;
 
@@ -42,7 +49,9 @@ export interface Mover {
   readonly isBusy: boolean;
   /** So many have arrived, or were given up, by kind. */
   readonly moved: ConnectionCounts;
-  setSuccessors(successors: Successors): void;
+  /** Who goes on with connections. */
+  readonly succession: Succession;
+  readonly departed: Departed;
   /** The connection will move when it is quiet, so it needs no `Connection: close`. */
   willMove(server: Server, socket: Socket): boolean;
   /** A connection that can't move may be closed for being idle; of a raw one its program knows, which is asked as for a move. */
@@ -58,21 +67,14 @@ export interface Mover {
 }
 
 /** What moving needs. */
-export interface MoverHost {
-  readonly servers: Servers;
-  readonly registry: Registry;
+export interface MoverHost extends Scope {
   /** `onLost`: the handle did not reach the master, nor did the message. */
   tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
 }
 
-interface Flight extends Candidate {
+interface Flight extends Return {
   readonly kind: string;
-  readonly carrier: Carrier;
-  readonly baggage: Baggage;
-  readonly handle: ConnectionHandle;
   readonly offeredAt: number;
-  /** Its server no longer counts it. */
-  readonly uncount: () => void;
 }
 
 /** Prepares to hand over; nothing is offered before there are successors. */
@@ -82,6 +84,8 @@ export function prepareMover(host: MoverHost): Mover {
 
 class ConnectionMover implements Mover {
   moved: ConnectionCounts = {};
+  readonly succession: Succession = makeSuccession();
+  readonly departed: Departed = makeDeparted();
   readonly #host: MoverHost;
   readonly #flights = new Map<number, Flight>();
   /** Connections that nobody wanted, or whose state can't cross: they end here. */
@@ -89,13 +93,11 @@ class ConnectionMover implements Mover {
   readonly #notBefore = new WeakMap<Socket, number>();
   readonly #complaints = new Set<string>();
   #queue: (Candidate & { readonly bytesRead: number })[] = [];
-  /** Listeners on which somebody goes on. */
-  #successors: ReadonlySet<number> = new Set();
-  #areAwaited = false;
   #lastId = 0;
   #hasStopped = false;
   #hasSettled = false;
   #landings = 0;
+  #consideredAt: number | undefined;
 
   constructor(host: MoverHost) {
     this.#host = host;
@@ -109,22 +111,15 @@ class ConnectionMover implements Mover {
     return this.#queue.length > 0;
   }
 
-  setSuccessors({ listeners, areAwaited }: Successors): void {
-    this.#successors = new Set(listeners);
-    this.#areAwaited = areAwaited;
-  }
-
   willMove(server: Server, socket: Socket): boolean {
     const listener = this.#host.servers.listenerOf(server);
-    return (
-      listener !== undefined && this.#successors.has(listener) && !this.#unwanted.has(socket) && carrierOf(this.#host.registry, server, socket) !== undefined
-    );
+    return listener !== undefined && this.succession.has(listener) && !this.#unwanted.has(socket) && carrierOf(this.#host, server, socket) !== undefined;
   }
 
   mayClose({ watched: { server }, socket }: Candidate): boolean {
     try {
       const { registry } = this.#host;
-      const carrier = isHttpServer(server) ? undefined : carrierOf(registry, server, socket);
+      const carrier = isHttpServer(server) ? undefined : carrierOf(this.#host, server, socket);
       return carrier === undefined || carrier.pack({ server, socket, options: stateOptions(registry, server) }) !== undefined;
     } catch {
       return true; // what can't be handed over, as was told where it was to move
@@ -132,19 +127,19 @@ class ConnectionMover implements Mover {
   }
 
   consider(candidates: readonly Candidate[]): void {
-    this.#queue = (this.#areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
+    this.#queue = (this.succession.areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
-    if (this.#queue.length > 0 || this.#flights.size > 0 || this.#hasSettled) return;
-    this.#settle();
+    this.#consideredAt ??= performance.now();
+    const mayFollow = !this.succession.areAwaited && candidates.length > 0 && performance.now() - this.#consideredAt < FOLLOWERS_MS;
+    if (this.#queue.length === 0 && this.#flights.size === 0 && !mayFollow) this.#settle();
   }
 
   onMoved(id: number): void {
     const flight = this.#land(id);
     if (flight === undefined) return;
-    this.moved = addCounts(this.moved, { [flight.kind]: 1 });
     this.#landings++;
-    flight.handle.close();
-    flight.uncount();
+    flight.loan.handle.close();
+    this.#leave(flight);
     this.#next();
   }
 
@@ -152,25 +147,35 @@ class ConnectionMover implements Mover {
     const flight = this.#land(id);
     if (flight === undefined) return;
     if (isFinal) this.#complain(`a connection could not be handed over: ${reason}`);
-    this.#takeBack(flight, isFinal);
+    const socket = takeBack(this.#host, flight, (text) => this.#complain(text));
+    if (socket && isFinal) this.#unwanted.add(socket);
+    else if (socket) this.#notBefore.set(socket, performance.now() + RETRY_MS);
     this.#next();
   }
 
   stop(): void {
     this.#hasStopped = true;
-    this.#successors = new Set();
+    this.succession.set({ listeners: [], areAwaited: false });
     this.#queue = [];
   }
 
   abandon(): void {
     this.stop();
-    for (const [id, { kind, handle, uncount }] of this.#flights) {
+    for (const [id, flight] of this.#flights) {
       this.#land(id);
-      this.moved = addCounts(this.moved, { [kind]: 1 });
-      closeSent(handle);
-      uncount();
+      closeSent(flight.loan.handle);
+      this.#leave(flight);
     }
-    this.#host.servers.onClose();
+    this.#host.servers.onEnd();
+  }
+
+  /** Its server no longer counts it. */
+  #leave({ kind, socket, loan }: Flight): void {
+    this.moved = addCounts(this.moved, { [kind]: 1 });
+    loan.end();
+    if (socket.destroyed) return;
+    unlist(socket);
+    this.departed.add(socket);
   }
 
   #land(id: number): Flight | undefined {
@@ -182,7 +187,7 @@ class ConnectionMover implements Mover {
   #next(): void {
     this.#pump();
     if (this.#queue.length === 0 && this.#flights.size === 0) this.#settle();
-    this.#host.servers.onClose();
+    this.#host.servers.onEnd();
   }
 
   #settle(): void {
@@ -191,7 +196,7 @@ class ConnectionMover implements Mover {
   }
 
   #pump(): void {
-    while (!this.#hasStopped && !this.#areAwaited && this.#hasRoom()) {
+    while (!this.#hasStopped && !this.succession.areAwaited && this.#hasRoom()) {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
@@ -208,18 +213,19 @@ class ConnectionMover implements Mover {
 
   #offer({ watched, socket }: Candidate): void {
     const { servers, registry, tell } = this.#host;
-    const listener = servers.listenerOf(watched.server);
-    const carrier = carrierOf(registry, watched.server, socket);
+    const { server } = watched;
+    const listener = servers.listenerOf(server);
+    const carrier = carrierOf(this.#host, server, socket);
     if (listener === undefined || carrier === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
-    const packed = this.#pack(carrier, watched.server, socket);
+    const packed = this.#pack(carrier, server, socket);
     if (packed === undefined) return;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
     registry.handedOff.add(socket);
-    const uncount = keepCounted(socket);
-    const handle = detach(socket);
-    this.#flights.set(id, { watched, socket, kind, carrier, baggage: packed.baggage, handle, offeredAt: performance.now(), uncount });
-    tell({ type: 'offer', id, listener, kind, baggage: packed.text }, handle, () => {
+    // whoever did not ask for moves takes a `close` for a client that has left
+    const loan = lend(socket, carrier !== httpCarrier || hasOptedIn(registry, server));
+    this.#flights.set(id, { server, socket, kind, carrier, baggage: packed.baggage, loan, offeredAt: performance.now() });
+    tell({ type: 'offer', id, listener, kind, baggage: packed.text }, loan.handle, () => {
       this.onStay({ type: 'stay', id, reason: 'its descriptor did not reach the master', isFinal: false });
     });
   }
@@ -235,27 +241,6 @@ class ConnectionMover implements Mover {
       this.#unwanted.add(socket);
       this.#complain(`the state of a connection can't be handed over: ${error instanceof Error ? error.message : String(error)}`);
       return undefined;
-    }
-  }
-
-  #takeBack({ watched, carrier, baggage, handle, uncount }: Flight, isFinal: boolean): void {
-    const { servers, registry } = this.#host;
-    const { server } = watched;
-    const { maxConnections } = server;
-    server.maxConnections = Number.POSITIVE_INFINITY; // it was here before
-    const arrival = receive(server, handle);
-    server.maxConnections = maxConnections;
-    uncount();
-    if (arrival === undefined) return;
-    if (isFinal) this.#unwanted.add(arrival.socket);
-    else this.#notBefore.set(arrival.socket, performance.now() + RETRY_MS);
-    registry.adopted.add(arrival.socket);
-    servers.track(server, arrival.socket);
-    try {
-      carrier.adopt({ server, arrival, baggage, options: stateOptions(registry, server) });
-    } catch (error) {
-      this.#complain(`a connection that nobody took could not be taken back: ${error instanceof Error ? error.stack : String(error)}`);
-      lingerClose(arrival.socket);
     }
   }
 

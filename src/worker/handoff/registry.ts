@@ -1,7 +1,7 @@
 /** What the program has said about moving, and who carries what. */
 import type { Server, Socket } from 'node:net';
-import { isHttp } from '../../node/http.ts';
-import { isHttpServer } from '../servers.ts';
+import { isHttp, isReadByParserAlone } from '../../node/http.ts';
+import { isHttpServer, type Servers } from '../servers.ts';
 import type { Baggage, Carrier, StateOptions, UpgradedCarrier } from './carrier.ts';
 import { httpCarrier } from './http.ts';
 import { tcpCarrier } from './tcp.ts';
@@ -28,11 +28,27 @@ export function mayMove({ options }: Registry, server: Server): boolean {
   return said !== false && !('setSecureContext' in server) && (said !== undefined || isHttpServer(server));
 }
 
-/** Who carries a connection away; undefined: it stays where it is. */
-export function carrierOf(registry: Registry, server: Server, socket: Socket): Carrier | undefined {
-  if (!mayMove(registry, server)) return undefined;
+/** Where connections are found. */
+export interface Scope {
+  readonly servers: Servers;
+  readonly registry: Registry;
+}
+
+/**
+ * Who carries a connection away; undefined: it stays where it is. By itself moves only what is Node's own from its first byte to its last: accepted by the
+ * server, given to the parser at once, and read by nobody else.
+ */
+export function carrierOf({ servers, registry }: Scope, server: Server, socket: Socket): Carrier | undefined {
+  if (!mayMove(registry, server) || !servers.hasAccepted(server, socket)) return undefined;
   if (!isHttpServer(server)) return tcpCarrier;
-  return isHttp(socket) ? httpCarrier : registry.upgraded.find((carrier) => carrier.owns(socket));
+  if (!isHttp(socket)) return registry.upgraded.find((carrier) => carrier.owns(socket));
+  const isNodes = isReadByParserAlone(socket) && (servers.isFirstHand(socket) || hasOptedIn(registry, server));
+  return isNodes ? httpCarrier : undefined;
+}
+
+/** Its program knows that connections move. */
+export function hasOptedIn({ options }: Registry, server: Server): boolean {
+  return Boolean(options.get(server));
 }
 
 /** Who can take in a connection with this baggage; undefined: nobody here. */

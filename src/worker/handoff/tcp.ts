@@ -1,8 +1,13 @@
 /** Raw connections of a server that opted in. Nothing of the protocol is known here: what is to go on, the program exports. */
+import { idleConnections, parsingServerOf } from '../../node/http.ts';
 import { adoptState, type Carrier, exportState } from './carrier.ts';
+import { isOwed } from './owed.ts';
 
 export const tcpCarrier: Carrier = {
   pack({ socket, options }) {
+    const parsing = parsingServerOf(socket); // the program gave it to an HTTP server of its own
+    if (parsing && !idleConnections(parsing).includes(socket)) return undefined;
+    if (isOwed(socket, ['data', 'write'], socket.bytesRead)) return undefined;
     const state = exportState(options, socket);
     return state && { kind: 'tcp', ...state };
   },

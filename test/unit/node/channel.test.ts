@@ -6,7 +6,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { closeSent, onHidden, sendHidden } from '../../../src/node/channel.ts';
-import { type ConnectionHandle, detach } from '../../../src/node/connection.ts';
+import { type ConnectionHandle, takeFrom } from '../../../src/node/connection.ts';
 import { DESCRIPTORS } from '../helpers/handle-receiver.ts';
 
 const RECEIVER = fileURLToPath(new URL('../helpers/handle-receiver.ts', import.meta.url));
@@ -60,7 +60,7 @@ async function connectPair(): Promise<Pair> {
 
 async function makeHandle(): Promise<{ readonly handle: ConnectionHandle; readonly far: Socket }> {
   const { near, far } = await connectPair();
-  return { handle: detach(near), far };
+  return { handle: takeFrom(near), far };
 }
 
 /** Sends until nothing more can be written to a process that does not read. */

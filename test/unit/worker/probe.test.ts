@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { HealthFailure, HealthTerms } from '../../../src/protocol/worker.ts';
 import { probe } from '../../../src/worker/probe.ts';
-import { type Servers, watchServers } from '../../../src/worker/servers.ts';
+import { type Servers, type WatchedServer, watchServers } from '../../../src/worker/servers.ts';
 import { poll, temporaryFolder } from '../../helpers/rig.ts';
 import { dial, makeCertificate } from '../../helpers/wire.ts';
 
@@ -128,7 +128,7 @@ test('While it is asked, nobody counts the connection', async () => {
   const counts: unknown[] = [];
   const made = Object.values(kinds).map(([, make]) => {
     const server = make((request, response) => {
-      const { sockets, secure, sessions } = servers.all.get(server) as NonNullable<ReturnType<typeof servers.all.get>>;
+      const { sockets, secure, sessions } = servers.list().find((watched) => watched.server === server) as WatchedServer;
       server.getConnections((_, count) => {
         counts.push([servers.count(), sockets.size, secure.size, sessions.size, count]);
         answering(200)(request, response);

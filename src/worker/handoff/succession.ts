@@ -1,0 +1,37 @@
+/** What a worker that drains knows of those who go on with its connections. */
+import type { Successors } from '../../protocol/worker.ts';
+
+/** A master answers at once, unless it is stopped. */
+const EXPECTATION_MS = 2_000;
+
+/** At first there is nobody. */
+export interface Succession {
+  /** Nobody is there just now, but somebody is to be. */
+  readonly areAwaited: boolean;
+  /** Somebody goes on there, or is to. */
+  has(listener: number): boolean;
+  /** The master has told it. */
+  set(successors: Successors): void;
+  /** The worker leaves by itself: until the master tells who goes on there, somebody is awaited, though not for long. */
+  expect(listeners: readonly number[]): void;
+}
+
+export function makeSuccession(): Succession {
+  let [known, areAwaited] = [new Set<number>(), false];
+  let expectation: NodeJS.Timeout | undefined;
+  const set = (successors: Successors) => {
+    clearTimeout(expectation);
+    [known, areAwaited] = [new Set(successors.listeners), successors.areAwaited];
+  };
+  return {
+    get areAwaited() {
+      return areAwaited;
+    },
+    has: (listener) => known.has(listener),
+    set,
+    expect(listeners) {
+      set({ listeners, areAwaited: true });
+      expectation = setTimeout(set, EXPECTATION_MS, { listeners: [], areAwaited: false }).unref();
+    },
+  };
+}
