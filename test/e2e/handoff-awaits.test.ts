@@ -1,10 +1,11 @@
 /** Connections while those who are to go on with them are stopped, dying, draining or out of reach for the moment. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { asleep, patient, WINDOW } from '../helpers/chaos.ts';
 import { Crowd } from '../helpers/crowd.ts';
 import { answer, dialHttp, visit } from '../helpers/http.ts';
-import { poll, startMaster } from '../helpers/rig.ts';
+import { poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { dial, type Wire } from '../helpers/wire.ts';
 
 /** More messages than the channel of a stopped worker holds, a few at a time. */
@@ -58,7 +59,8 @@ test('The only successor dies: until it is replaced no answer ends a connection,
 
 test('A successor that begins to drain itself passes nothing up: all go on in the one that replaces it', async () => {
   const flags = ['--idle-grace', '50ms', '--drain-timeout', '10m', '--backoff-min', '1ms'];
-  await using rig = await startMaster({ script: 'withdraws-in-adopt.mjs', flags });
+  using folder = temporaryFolder();
+  await using rig = await startMaster({ script: 'withdraws-in-adopt.mjs', env: { MARK: join(folder.path, 'mark') }, flags });
   const wires = await Promise.all(Array.from({ length: 2 * WINDOW }, () => dial({ port: rig.port(), host: '127.0.0.1' })));
   for (const wire of wires) await line(wire);
   await rig.hup();
