@@ -175,6 +175,6 @@ test('--environment-file, --node, --node-arg and --cwd shape the program; nothin
   assert.equal(execPath, realpathSync(process.execPath));
   assert.deepEqual(
     Object.keys(env).filter((name) => /GRACEFUL|LISTEN_|NOTIFY_SOCKET|NODE_CHANNEL|NODE_UNIQUE_ID/.test(name)),
-    [],
+    ['GRACEFUL_SUPER_WORKER_INDEX'], // is meant for it
   );
 });
