@@ -1,7 +1,7 @@
 // Builds what is published, except types: one file for the command and one for the worker's runtime, since loading many
 // costs each start and each process more than all else that they do; and the modules that programs import.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { build } from 'esbuild';
 
 const common = { bundle: true, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
@@ -22,12 +22,23 @@ const apart = {
     }));
   },
 };
+/** yargs takes defaults from the package.json that its own module, or else the current folder, lies under: once it is bundled, somebody else's. */
+const homeless = {
+  name: 'homeless',
+  setup({ onLoad }) {
+    onLoad({ filter: /yargs\/lib\/platform-shims\/esm\.mjs$/ }, ({ path }) => {
+      const [before, after, ...more] = readFileSync(path, 'utf8').split('mainFilename || process.cwd()');
+      if (after === undefined || more.length > 0) throw new Error(`${path} is not what it was: where does yargs look for its package.json?`);
+      return { contents: `${before}'/'${after}`, resolveDir: dirname(path) };
+    });
+  },
+};
 const command = {
   ...commonJs,
   minifySyntax: true,
   minifyWhitespace: true, // together half a millisecond; names stay, for the stacks of reports
   lineLimit: 160,
-  plugins: [apart],
+  plugins: [apart, homeless],
   define: { 'import.meta.url': 'moduleUrl' },
   banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
 };

@@ -7,9 +7,10 @@ import { createInterface } from 'node:readline';
 import { defaultRuntimeDirs } from '../config/config.ts';
 import { GracefulError, systemCode } from '../errors.ts';
 import { entryOf } from '../master/control/entry.ts';
-import type { ControlLine, Status } from '../protocol/control.ts';
+import { CONTROL_PROTOCOL, type ControlLine, PROTOCOL_HEADER, type Status } from '../protocol/control.ts';
 import { checkFolder, Distrust } from '../trust.ts';
 import { isAnswered } from '../unix-socket.ts';
+import { version } from './version.ts';
 
 /** Until the answer begins; it may then go on for as long as a reload takes. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -153,20 +154,14 @@ export async function post(
   return undefined;
 }
 
-function send({ name, socketPath }: Master, method: string, path: string): Promise<IncomingMessage> {
+function send(master: Master, method: string, path: string): Promise<IncomingMessage> {
+  const { name, socketPath } = master;
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, method, path, agent: false }, (response) => {
+    const headers = { [PROTOCOL_HEADER]: CONTROL_PROTOCOL };
+    const sent = request({ socketPath, method, path, headers, agent: false }, (response) => {
       clearTimeout(timer);
-      if (response.statusCode === 200) return resolve(response);
-      void textOf(response)
-        .catch(() => '')
-        .then((text) =>
-          reject(
-            new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${method} ${path}: ${text.trim()}`, {
-              hint: 'is it of the same version?',
-            }),
-          ),
-        );
+      if (response.statusCode === 200 && speaksOurs(response)) return resolve(response);
+      void refusal(master, `${method} ${path}`, response).then(reject);
     });
     const timer = setTimeout(() => sent.destroy(new Error('it does not answer')), ANSWER_TIMEOUT_MS);
     sent.once('error', (cause) =>
@@ -179,6 +174,24 @@ function send({ name, socketPath }: Master, method: string, path: string): Promi
     );
     sent.end();
   });
+}
+
+function speaksOurs(response: IncomingMessage): boolean {
+  return response.headers[PROTOCOL_HEADER] === CONTROL_PROTOCOL;
+}
+
+/** A package that is replaced under a running master leaves it what it was, and only the commands are new. */
+async function refusal({ name }: Master, what: string, response: IncomingMessage): Promise<GracefulError> {
+  if (!speaksOurs(response)) {
+    response.destroy();
+    const { server = 'unknown', [PROTOCOL_HEADER]: theirs = 'none' } = response.headers;
+    const difference = `it is ${server}, with control protocol ${theirs}, and this is graceful-super/${version}, with ${CONTROL_PROTOCOL}`;
+    return new GracefulError('control-failed', `master "${name}" does not understand this command: ${difference}`, {
+      hint: 'use the command of its version, or stop it by SIGTERM and start it anew',
+    });
+  }
+  const text = await textOf(response).catch(() => '');
+  return new GracefulError('control-failed', `master "${name}" answers ${response.statusCode} to ${what}: ${text.trim()}`);
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -134,6 +134,7 @@ export class Supervisor {
       this.#end = resolve;
     });
     serveControl(this.#keeper.claim.server, {
+      version: this.#options.version,
       status: () => this.#status(),
       ask: (command, tell) => this.#askFor(command, tell),
       stop: (tell) => this.#stopFor(tell),

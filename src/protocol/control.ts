@@ -3,6 +3,12 @@
  * `POST /reload`, `/promote`, `/rollback`, `/scale` and `/stop` answer with a line of JSON (a ControlLine) for each thing that happens.
  */
 
+/** Another number with whatever a command or a master of before would misunderstand. */
+export const CONTROL_PROTOCOL = '1';
+
+/** Header of every answer, and of a command's requests: CONTROL_PROTOCOL. */
+export const PROTOCOL_HEADER = 'graceful-super-protocol';
+
 /** The master as it is now. Times are milliseconds. */
 export interface Status {
   readonly name: string;

@@ -168,8 +168,16 @@ export const WORKER_VARIABLE = 'GRACEFUL_SUPER_WORKER';
 /** Environment variable that the program finds its index in. */
 export const INDEX_VARIABLE = 'GRACEFUL_SUPER_WORKER_INDEX';
 
+/**
+ * Of identity and messages; another number with whatever a runtime or a master of before would misunderstand. Both are mostly of one package, since the master keeps
+ * the runtime; a package that is replaced in the moment of a start can bring two together.
+ */
+export const WORKER_PROTOCOL = 1;
+
 /** What stands there: JSON and a line break. */
 export interface WorkerIdentity {
+  /** WORKER_PROTOCOL of the master. */
+  readonly protocol: number;
   /** The master's pid: when it is no longer this process's parent, the master is gone. */
   readonly master: number;
   readonly worker: number;

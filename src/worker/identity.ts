@@ -1,7 +1,8 @@
 /** Who this process is: read from a descriptor, before anything else. */
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { systemCode } from '../errors.ts';
-import { INDEX_VARIABLE, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
+import { sendHidden } from '../node/channel.ts';
+import { type FromWorker, INDEX_VARIABLE, WORKER_PROTOCOL, WORKER_VARIABLE, type WorkerIdentity } from '../protocol/worker.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 
@@ -16,10 +17,18 @@ export function takeIdentity(): WorkerIdentity | undefined {
   const text = readAll(fd);
   closeSync(fd);
   hideTraces();
-  if (!text.endsWith('\n')) process.exit();
+  if (!text.endsWith('\n')) return process.exit();
   const identity = JSON.parse(text) as WorkerIdentity;
+  if (identity.protocol !== WORKER_PROTOCOL) return refuse(identity.protocol);
   process.env[INDEX_VARIABLE] = String(identity.index);
   return identity;
+}
+
+/** What a master of any version understands. */
+function refuse(protocol: number): never {
+  const message = `graceful-super was replaced under its running master, which speaks protocol ${protocol} with workers, and this runtime ${WORKER_PROTOCOL}: start the master anew`;
+  sendHidden(process, { type: 'failed', error: { name: 'Error', message } } satisfies FromWorker);
+  return process.exit(1);
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { onHidden, sendHidden } from '../../src/node/channel.ts';
 import type { FromWorker, HealthTerms, ToWorker, WorkerIdentity } from '../../src/protocol/worker.ts';
-import { defaultTimes, WORKER_VARIABLE } from '../../src/protocol/worker.ts';
+import { defaultTimes, WORKER_PROTOCOL, WORKER_VARIABLE } from '../../src/protocol/worker.ts';
 import { descriptors, fixture, poll, root } from '../helpers/rig.ts';
 
 const terms: HealthTerms = { requests: [{ port: null, path: '/ok' }], statuses: [[200, 299]], timeoutMs: 500 };
@@ -20,6 +20,7 @@ class Worker implements AsyncDisposable {
 
   constructor() {
     const identity: WorkerIdentity = {
+      protocol: WORKER_PROTOCOL,
       master: process.pid,
       worker: 1,
       generation: 1,

@@ -1,19 +1,10 @@
 /** A master needs its package at its start alone: it may be removed with the release that it lies in, or replaced, and everything goes on. */
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, fixture, isRunning, poll, root, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
-
-/** As npm installs it. @returns its folder */
-function install(release: string): string {
-  const folder = join(release, 'node_modules/graceful-super');
-  mkdirSync(folder, { recursive: true });
-  for (const name of ['bin', 'dist', 'package.json']) cpSync(join(root, name), join(folder, name), { recursive: true });
-  return folder;
-}
-
-const binOf = (folder: string) => join(folder, 'bin/graceful-super.js');
+import { commandOf, installPackage } from '../helpers/installation.ts';
+import { ask, fixture, isRunning, poll, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 test('Removed under a running master, it is missed by nobody: reloads, crashes, threads, configuration, another Node, the log, systemd, status and stop', async () => {
   using folder = temporaryFolder();
@@ -26,7 +17,7 @@ test('Removed under a running master, it is missed by nobody: reloads, crashes, 
   const common = { script: fixture('answers-from-thread.cjs'), node: at('node'), probation: '0s' };
   configure({ ...common, env: { COLOUR: 'red' } });
   await using rig = await startMaster({
-    command: binOf(install(at('one'))),
+    command: commandOf(installPackage(at('one'))),
     flags: ['--config', at('app.config.mjs'), '--backoff-min', '10ms'],
     env: { PATH: `${at('path')}:${process.env['PATH']}`, NOTIFY_SOCKET: at('nobody'), TOLD: at('told') },
     waitReady: false,
@@ -60,8 +51,8 @@ test('Removed under a running master, it is missed by nobody: reloads, crashes, 
 
 test('Replaced in place, as by an upgrade, it leaves a running master and its workers what they are', async () => {
   using folder = temporaryFolder();
-  const installed = install(folder.path);
-  await using rig = await startMaster({ command: binOf(installed), script: 'answers-from-thread.cjs' });
+  const installed = installPackage(folder.path);
+  await using rig = await startMaster({ command: commandOf(installed), script: 'answers-from-thread.cjs' });
   for (const file of ['worker/preload.cjs', 'cli/entry.cjs', 'cli/winston.cjs', 'cli/execa.cjs'])
     writeFileSync(join(installed, 'dist', file), 'throw new Error("another version");');
   assert.equal((await rig.hup())['outcome'], 'committed');

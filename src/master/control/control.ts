@@ -1,10 +1,12 @@
 /** The control socket: what the command line, and `curl --unix-socket`, can ask of a running master. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { ControlLine, Status } from '../../protocol/control.ts';
+import { CONTROL_PROTOCOL, type ControlLine, PROTOCOL_HEADER, type Status } from '../../protocol/control.ts';
 import { type Command, parseCommand } from './command.ts';
 
 /** What the control socket gives access to. */
 export interface Control {
+  /** Of the package. */
+  readonly version: string;
   status(): Promise<Status>;
   /** Asks for something; `tell` hears of everything that happens until, as the last line, its outcome. @returns stops telling */
   ask(command: Command, tell: (line: ControlLine) => void): () => void;
@@ -28,6 +30,9 @@ export function serveControl(server: Server, control: Control): void {
 
 async function answer(control: Control, request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
+  response.setHeader('Server', `graceful-super/${control.version}`).setHeader(PROTOCOL_HEADER, CONTROL_PROTOCOL);
+  const { [PROTOCOL_HEADER]: theirs = CONTROL_PROTOCOL } = request.headers;
+  if (theirs !== CONTROL_PROTOCOL) return fail(response, 409, `this master speaks protocol ${CONTROL_PROTOCOL}, not ${theirs}`);
   const [pathname = '', query] = (request.url ?? '').split('?');
   const method = paths[pathname];
   if (method === undefined) return fail(response, 404, `no such path: ${pathname}; there are ${Object.keys(paths).join(', ')}`);

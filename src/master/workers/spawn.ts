@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
 import { type ErrorReport, toReport } from '../../errors.ts';
 import type { Kernel } from '../../kernel.ts';
-import { WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
+import { WORKER_PROTOCOL, WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
 import type { Tickets } from '../../tickets.ts';
 import type { Launch } from './release.ts';
 import type { RuntimeFile } from './runtime-file.ts';
@@ -44,7 +44,7 @@ export interface Spawned {
   /** Settles when its channel is read to the end, too. */
   readonly closed: Promise<unknown>;
   /** Lets it be a worker. */
-  name(identity: Omit<WorkerIdentity, 'tickets' | 'watcher'>): void;
+  name(identity: Omit<WorkerIdentity, 'protocol' | 'tickets' | 'watcher'>): void;
   /** Ends it if it was never named. */
   discard(): Promise<void>;
 }
@@ -69,8 +69,8 @@ export function spawnWorker(launch: Launch, host: SpawnHost): Spawned {
     ...begun,
     name(identity) {
       isNamed = true;
-      const fds = { tickets: TICKETS_FD, watcher: launch.isWatched ? WATCHER_FD : null };
-      gate?.end(`${JSON.stringify({ ...identity, ...fds } satisfies WorkerIdentity)}\n`, () => gate.destroy());
+      const ours = { protocol: WORKER_PROTOCOL, tickets: TICKETS_FD, watcher: launch.isWatched ? WATCHER_FD : null };
+      gate?.end(`${JSON.stringify({ ...identity, ...ours } satisfies WorkerIdentity)}\n`, () => gate.destroy());
     },
     async discard() {
       if (isNamed) return;

@@ -42,7 +42,7 @@ export interface WorkerProcess {
 }
 
 /** Makes a spawned process a worker. */
-export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'tickets' | 'watcher'>, listener: WorkerListener): WorkerProcess {
+export function startWorker(spawned: Spawned, identity: Omit<WorkerIdentity, 'protocol' | 'tickets' | 'watcher'>, listener: WorkerListener): WorkerProcess {
   const { child } = spawned;
   listenTo(spawned, listener);
   spawned.name(identity);
