@@ -70,7 +70,7 @@ export class Supervisor {
     this.#options = options;
     this.#log = log;
     this.#keeper = keeper;
-    keeper.onRenewed = () => this.#pool.sendAll({ type: 'files', files: this.#files() });
+    keeper.onRenewed = () => this.#tellFiles();
     this.#listeners = listeners;
     const { config, origin, kernel: clock, spawned, loadConfig } = options;
     this.#releases = new Releases({ config, launch: spawned.launch, origin, listeners, loadConfig });
@@ -153,10 +153,17 @@ export class Supervisor {
     return exitCode;
   }
 
+  /** Others are to be removed now, should this process be killed. */
+  #tellFiles(): void {
+    this.#options.runtime.mend(); // in a folder that was made again
+    this.#pool.sendAll({ type: 'files', files: this.#files() });
+  }
+
   /** What a master needs for a long life, but not to begin it. */
   #settle(): void {
     keepYoungSpaceSmall();
     this.#log.begin();
+    this.#keeper.onLook = this.#options.runtime.mend;
     this.#keeper.begin();
   }
 
@@ -248,7 +255,7 @@ export class Supervisor {
     if (pidFile === undefined) return;
     try {
       this.#pidFile = writePidFile(pidFile);
-      this.#pool.sendAll({ type: 'files', files: this.#files() });
+      this.#tellFiles();
     } catch (error) {
       this.#log.write('pid-file-failed', { level: 'error', text: toReport(error).message });
     }

@@ -1,6 +1,6 @@
 /** A master needs its package at its start alone: it may be removed with the release that it lies in, or replaced, and everything goes on. */
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commandOf, installPackage } from '../helpers/installation.ts';
@@ -68,6 +68,36 @@ test('The file that workers load is made again where it vanished, and is gone in
   assert.equal(runtimeOf(rig), file);
   await rig.stop();
   assert.equal(runtimeOf(rig), undefined);
+});
+
+test('With its whole folder it is made again at once, for threads of workers that run', {
+  skip: process.getuid?.() !== 0 ? 'another user has to be had' : false,
+}, async () => {
+  using folder = temporaryFolder();
+  chmodSync(folder.path, 0o755);
+  const runtimeDir = join(folder.path, 'run');
+  mkdirSync(runtimeDir, { mode: 0o700 });
+  chownSync(runtimeDir, 65534, 65534);
+  const launcher = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--'];
+  await using rig = await startMaster({ launcher, command: commandOf(installPackage(folder.path)), script: 'answers-from-thread.cjs', runtimeDir });
+  assert.equal(runtimeOf(rig), join(runtimeDir, `graceful-super-worker-${rig.pid}.cjs`));
+  rmSync(runtimeDir, { recursive: true });
+  mkdirSync(runtimeDir, { mode: 0o700 });
+  chownSync(runtimeDir, 65534, 65534);
+  await poll(
+    () => runtimeOf(rig) !== undefined,
+    () => 'it is not made again',
+  );
+  assert.match((await ask(rig.url())).text, /^\d+ $/);
+  await rig.stop();
+  assert.deepEqual(readdirSync(runtimeDir), []);
+});
+
+test('Root keeps it where a program that dropped root can still load it, for its threads', {
+  skip: process.getuid?.() !== 0 ? 'only root can' : false,
+}, async () => {
+  await using rig = await startMaster({ script: 'drops-root.cjs' });
+  assert.equal((await ask(rig.url())).text, '65534');
 });
 
 test('The file that workers load is gone when the master was killed, or else with the next start', async () => {

@@ -24,6 +24,8 @@ export class Keeper {
   #hasEnded = false;
   /** The files are others now. */
   onRenewed: () => void = () => {};
+  /** Something has happened in the folder, where there is more than the claim. */
+  onLook: () => void = () => {};
 
   constructor(claim: Claim, log: Log) {
     this.#claim = claim;
@@ -52,6 +54,7 @@ export class Keeper {
 
   /** Makes again what is missing. */
   look(): void {
+    if (!this.#hasEnded) this.onLook();
     if (this.#hasEnded || this.#renewal !== undefined || this.#isWhole()) return;
     this.#renewal = this.#renew().finally(() => {
       this.#renewal = undefined;

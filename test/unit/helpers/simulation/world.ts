@@ -30,7 +30,7 @@ const EADDRINUSE = -98;
 const EACCES = -13;
 const origin = { env: {}, node: process.execPath };
 /** Nobody loads it. */
-const runtime = { path: () => '/runtime.cjs', files: [], close() {} };
+const runtime = { path: () => '/runtime.cjs', files: [], mend() {}, close() {} };
 
 export interface Line {
   readonly event: string;
