@@ -33,6 +33,7 @@ interface Values {
   readonly idleGrace: number;
   readonly drainTimeout: number;
   readonly killTimeout: number;
+  readonly linger: number;
   readonly maxDraining: number;
   readonly backoffMin: number;
   readonly backoffMax: number;
@@ -41,6 +42,8 @@ interface Values {
   /** undefined: a crash loop may last for ever. */
   readonly giveUpAfter?: number;
   readonly restart: 'always' | 'on-failure' | 'never';
+  /** New workers are started beside the old ones. */
+  readonly overlap: boolean;
   /** 0: workers need not answer. */
   readonly heartbeatTimeout: number;
   readonly blockedStack: boolean;

@@ -73,6 +73,9 @@ export const options: Readonly<Record<string, Option>> = {
   idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
   drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),
   killTimeout: option(duration(0), seconds(defaultTimes.killTimeoutMs), 'How long a worker may take to end after SIGTERM before SIGKILL', { value: 'TIME' }),
+  linger: option(duration(0), seconds(defaultTimes.lingerMs), 'How long a program without a SIGTERM listener may finish what it is at, its connections gone', {
+    value: 'TIME',
+  }),
   maxDraining: option(whole(1, 1000), 10, 'Generations that may drain at once; the oldest above it is cut', { value: 'N' }),
   backoffMin: option(duration(1), '100ms', 'Shortest delay before a restart, from the second crash on', { value: 'TIME' }),
   backoffMax: option(duration(1), '30s', 'Longest delay before a restart', { value: 'TIME' }),
@@ -80,6 +83,7 @@ export const options: Readonly<Record<string, Option>> = {
   restartWindow: option(duration(1), '1m', 'How long nothing may crash until earlier crashes are forgotten', { value: 'TIME' }),
   giveUpAfter: option(duration(0), undefined, 'How long a crash loop may last until the master ends (default: for ever)', { value: 'TIME' }),
   restart: option(oneOf(['always', 'on-failure', 'never']), 'always', 'Which workers are started again when they end by themselves', {}),
+  overlap: option(toggle(), true, 'New workers start beside the old ones; --no-overlap: only when these have ended', { kind: 'toggle' }),
   heartbeatTimeout: option(duration(0), '1m', 'How long the event loop of a worker may stand still until it is replaced; 0: for ever', { value: 'TIME' }),
   blockedStack: option(toggle(), false, 'Log where a blocked worker hangs: a thread in each worker can tell, which takes 10 to 20 MB', { kind: 'toggle' }),
   maxMemory: option(size(), undefined, 'Resident memory above which a worker is replaced, such as 500M', { value: 'SIZE' }),

@@ -1,7 +1,7 @@
 /** When the fleet has nothing left to do: its workers have completed, or it gives up on them. PURE. */
 import { noCrashes, quietAt } from './backoff.ts';
 import type { Exit, Policy } from './event.ts';
-import { missingWorkers, placesTaken } from './places.ts';
+import { placesTaken, vacantPlaces } from './places.ts';
 import { type Fleet, type FleetStep, isUncommitted, report } from './state.ts';
 import { isWanted, type Worker } from './worker.ts';
 
@@ -25,7 +25,7 @@ export function completionRule(fleet: Fleet): FleetStep {
 function isDone(fleet: Fleet): boolean {
   const { completed, reload, generation, queued } = fleet;
   if (generation === 0) return 'policy' in reload && completed.length >= reload.policy.workers;
-  return reload.phase === 'idle' && queued.length === 0 && missingWorkers(fleet) === 0 && placesTaken(fleet).length === 0;
+  return reload.phase === 'idle' && queued.length === 0 && vacantPlaces(fleet) === 0 && placesTaken(fleet).length === 0;
 }
 
 /** A crash loop ends with a quiet window; one that has lasted too long ends the master. */
@@ -50,7 +50,7 @@ function loopEnd({ phase, backoff, policy }: Fleet): number {
 function giveUpDeadline(fleet: Fleet): number {
   const { loopingSince } = fleet.backoff;
   const { giveUpAfterMs } = fleet.policy;
-  if (loopingSince === null || giveUpAfterMs === null || missingWorkers(fleet) === 0 || isUncommitted(fleet.reload)) return Number.POSITIVE_INFINITY;
+  if (loopingSince === null || giveUpAfterMs === null || vacantPlaces(fleet) === 0 || isUncommitted(fleet.reload)) return Number.POSITIVE_INFINITY;
   return loopingSince + giveUpAfterMs;
 }
 

@@ -8,6 +8,8 @@ export type Effect =
    */
   | { readonly type: 'resolve'; readonly generation: number; readonly from: number | null }
   | { readonly type: 'spawn'; readonly worker: number; readonly generation: number; readonly index: number }
+  /** Find out whether its event loop turns; answered by `worker-answered`. */
+  | { readonly type: 'ask'; readonly worker: number }
   /** Let the worker accept; answered by `worker-admitted` or `worker-admit-failed`. */
   | { readonly type: 'admit'; readonly worker: number }
   | { readonly type: 'drain'; readonly worker: number; readonly times: DrainTimes }
@@ -24,7 +26,7 @@ export type Effect =
   | { readonly type: 'report'; readonly report: Report };
 
 /** What a worker needs to know to drain. */
-export type DrainTimes = Pick<Policy, 'idleGraceMs' | 'drainTimeoutMs' | 'killTimeoutMs'>;
+export type DrainTimes = Pick<Policy, 'idleGraceMs' | 'drainTimeoutMs' | 'killTimeoutMs' | 'lingerMs'>;
 
 interface AboutWorker {
   readonly worker: number;
@@ -37,6 +39,8 @@ export type Report =
   | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
   | (AboutWorker & { readonly type: 'worker-ready'; readonly afterMs: number })
   | (AboutWorker & { readonly type: 'worker-serving' })
+  /** It was taken for a program that listens nowhere. */
+  | (AboutWorker & { readonly type: 'worker-listens' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })
   | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number } & ConnectionAccount)
   | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
@@ -60,7 +64,8 @@ export type Report =
   | ({ readonly type: 'reload-holding'; readonly generation: number; readonly requests: readonly number[] } & Canary)
   | { readonly type: 'reload-promoted'; readonly generation: number; readonly by: string }
   | { readonly type: 'reload-probation'; readonly generation: number; readonly probationMs: number }
-  | { readonly type: 'reload-committed'; readonly generation: number; readonly previous: number }
+  /** `hasPreviousEnded`: it had to, before this one was started. */
+  | { readonly type: 'reload-committed'; readonly generation: number; readonly previous: number; readonly hasPreviousEnded?: true }
   | ({ readonly type: 'reload-finished' } & Outcome)
   | { readonly type: 'scale-started'; readonly from: number; readonly to: number; readonly by: string }
   /** `failure` null: so many serve, and those that were too many have handed over. */

@@ -77,6 +77,8 @@ export interface Policy {
   readonly idleGraceMs: number;
   readonly drainTimeoutMs: number;
   readonly killTimeoutMs: number;
+  /** How long a program that handles no signal may go on when its connections are gone. */
+  readonly lingerMs: number;
   /** Generations that may drain at once, ≥ 1; the oldest above it is cut. */
   readonly maxDraining: number;
   readonly backoffMinMs: number;
@@ -88,6 +90,10 @@ export interface Policy {
   readonly giveUpAfterMs: number | null;
   /** Which workers are started again when they end: all, those that failed, none. */
   readonly restart: 'always' | 'on-failure' | 'never';
+  /** Something says that the program will listen, or say when it is ready: until then a worker is not. */
+  readonly mustListen: boolean;
+  /** New workers are started beside those whose place they take; false: these end first. */
+  readonly overlaps: boolean;
   /** New workers pass a health check before they take the place of others. */
   readonly hasHealth: boolean;
   /** Failed health checks in a row that get a worker replaced, ≥ 1. */
@@ -113,6 +119,10 @@ interface AboutWorker {
 
 export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-listening' })
+  /** It has asked for a listener. */
+  | (AboutWorker & { readonly type: 'worker-asked' })
+  /** Its event loop turns. */
+  | (AboutWorker & { readonly type: 'worker-answered' })
   | (AboutWorker & { readonly type: 'worker-ready' })
   /** It would be ready, but does not prove to be healthy so far. */
   | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })

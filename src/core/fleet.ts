@@ -13,7 +13,7 @@ import { countCrashes, missingWorkers, nextAgeDeadline, placesTaken, recycleRule
 import type { Request } from './reload.ts';
 import { requestScale, scaledPolicy, scaleRule } from './scale.ts';
 import { accountOf, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report } from './state.ts';
-import { abandonReloads, promote, reloadRule, rollBack, rolledBack, startReload } from './transaction.ts';
+import { abandonReloads, promote, reloadRule, resolved, rollBack, rolledBack, startReload } from './transaction.ts';
 import { complete, cut, type Draining, drain, isGone, step as stepWorker, type Worker } from './worker.ts';
 
 export type { Fleet, FleetStep } from './state.ts';
@@ -60,6 +60,7 @@ export function emptyFleet(policy: Policy): Fleet {
     configured: policy.workers,
     scaling: null,
     accounts: {},
+    listening: [],
     lastOutcome: null,
   };
 }
@@ -79,6 +80,7 @@ export function step(fleet: Fleet, event: FleetEvent): FleetStep {
 /** When the fleet wants to be asked again, in the clock of the events; Infinity: not before something happens. */
 export function nextDeadline(fleet: Fleet): number {
   const deadlines = fleet.workers.flatMap((worker) => ('deadline' in worker ? [worker.deadline] : []));
+  for (const worker of fleet.workers) if (worker.phase === 'starting' && worker.askAt !== null) deadlines.push(worker.askAt);
   if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
   if (fleet.reload.phase === 'holding') deadlines.push(fleet.reload.deadline);
   if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
@@ -98,7 +100,7 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return requestScale(fleet, event);
     case 'release-resolved':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
-        ? [{ ...fleet, reload: { ...fleet.reload, phase: 'starting', policy: scaledPolicy(fleet, event.policy), configured: event.policy.workers } }]
+        ? resolved(fleet, fleet.reload, scaledPolicy(fleet, event.policy), event)
         : [fleet];
     case 'release-rejected':
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
@@ -110,6 +112,8 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return eachWorker(fleet, (worker) => stepWorker(worker, event, policyOf(fleet, worker)));
     case 'worker-exited':
       return workerExited(fleet, event);
+    case 'worker-listening':
+      return listens(fleet, event);
     default:
       return eachWorker(fleet, (worker) => (worker.id === event.worker ? stepWorker(worker, event, policyOf(fleet, worker)) : [worker]));
   }
@@ -150,6 +154,13 @@ function requestRollback(fleet: Fleet, { request, by, now, isForced }: Asked & {
 
 function refuse(fleet: Fleet, request: number, by: string, reason: Refusal): FleetStep {
   return [fleet, report({ type: 'request-refused', request, by, reason })];
+}
+
+/** It holds of its whole generation. */
+function listens(fleet: Fleet, event: FleetEvent & { type: 'worker-listening' }): FleetStep {
+  const generation = fleet.workers.find(({ id }) => id === event.worker)?.generation;
+  const listening = generation === undefined || fleet.listening.includes(generation) ? fleet.listening : [...fleet.listening, generation];
+  return eachWorker({ ...fleet, listening }, (worker) => (worker.id === event.worker ? stepWorker(worker, event, policyOf(fleet, worker)) : [worker]));
 }
 
 /** A worker that ended by itself may have completed what it is for. */
@@ -207,10 +218,10 @@ function buryRule(fleet: Fleet): FleetStep {
 }
 
 /** An account is kept while its generation has workers, makes way, or is the one that made way last. */
-function accountsAfter({ accounts, workers, reload, lastOutcome }: Fleet, dead: readonly Worker[]): Fleet['accounts'] {
+function accountsAfter({ accounts, workers, generation, reload, lastOutcome }: Fleet, dead: readonly Worker[]): Fleet['accounts'] {
   const sums = { ...accounts };
   for (const worker of dead) if ('account' in worker) sums[worker.generation] = addAccounts(sums[worker.generation] ?? nothing, worker.account);
-  const kept = ['previous' in reload ? reload.previous : undefined, lastOutcome?.previous, ...workers.map((worker) => worker.generation)];
+  const kept = [generation, 'previous' in reload ? reload.previous : undefined, lastOutcome?.previous, ...workers.map((worker) => worker.generation)];
   return Object.fromEntries(Object.entries(sums).filter(([of]) => kept.includes(Number(of))));
 }
 

@@ -4,8 +4,8 @@
  */
 import { afterCrash, type Backoff } from './backoff.ts';
 import type { Effect } from './effect.ts';
-import { admitAll, eachWorker, type Fleet, type FleetStep, hasPlace, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
-import { ail, type Draining, drain, isWanted, type Serving, type Worker } from './worker.ts';
+import { admitAll, eachWorker, type Fleet, type FleetStep, hasPlace, isMakingWay, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
+import { ail, type Draining, drain, isGone, isWanted, type Serving, type Worker } from './worker.ts';
 
 /** Share of the longest age by which workers differ, so that they are not replaced all at once. */
 const AGE_SPREAD = 0.1;
@@ -15,10 +15,22 @@ export function placesTaken(fleet: Fleet): Worker[] {
   return fleet.workers.filter((worker) => worker.generation === fleet.generation && hasPlace(fleet, worker));
 }
 
-/** How many more are to be started. */
+/** Places that nobody has. */
+export function vacantPlaces(fleet: Fleet): number {
+  return fleet.phase !== 'running' || fleet.generation === 0 ? 0 : Math.max(0, wantedWorkers(fleet) - placesTaken(fleet).length);
+}
+
+/** How many more may be started for them. */
 export function missingWorkers(fleet: Fleet): number {
-  if (fleet.phase !== 'running' || fleet.generation === 0) return 0;
-  return Math.max(0, wantedWorkers(fleet) - placesTaken(fleet).length);
+  return Math.max(0, Math.min(vacantPlaces(fleet), room(fleet)));
+}
+
+/** So many may be started now: where nothing runs twice, none while one of another generation is left, or one that is to be replaced. */
+function room(fleet: Fleet): number {
+  if (isMakingWay(fleet)) return 0;
+  if (fleet.policy.overlaps) return Number.POSITIVE_INFINITY;
+  const living = fleet.workers.filter((worker) => !isGone(worker));
+  return living.some(({ generation }) => generation !== fleet.generation) ? 0 : wantedWorkers(fleet) - living.length;
 }
 
 /** The serving generation has as many workers as wanted, and each that is ready may accept. */
@@ -37,7 +49,7 @@ export function countCrashes(fleet: Fleet, count: number, now: number, chance: n
   const told: Effect[] = [];
   if (backoff.isLooping && !fleet.backoff.isLooping) told.push(report({ type: 'crash-loop', generation, crashes: backoff.streak }));
   if (backoff.nextStartAt > now) {
-    told.push(report({ type: 'restart-scheduled', generation, missing: missingWorkers(fleet), delayMs: backoff.nextStartAt - now }));
+    told.push(report({ type: 'restart-scheduled', generation, missing: vacantPlaces(fleet), delayMs: backoff.nextStartAt - now }));
   }
   return [{ ...fleet, backoff }, ...told];
 }
@@ -64,12 +76,12 @@ export function nextAgeDeadline(fleet: Fleet): number {
   return Math.min(Number.POSITIVE_INFINITY, ...servingOf(fleet).map((worker) => ageDeadline(fleet, worker)));
 }
 
-/** Ailing workers drain as far as others serve in their stead; whoever is more than wanted drains as well. */
+/** Ailing workers drain as far as others serve in their stead, or at once where these can only follow; whoever is more than wanted drains as well. */
 export function retireRule(fleet: Fleet, now: number): FleetStep {
   if (fleet.phase !== 'running' || fleet.generation === 0) return [fleet];
   const places = placesTaken(fleet).filter(isWanted);
   const serving = servingOf(fleet);
-  const spare = Math.max(0, serving.length - wantedWorkers(fleet));
+  const spare = fleet.policy.overlaps ? Math.max(0, serving.length - wantedWorkers(fleet)) : serving.length;
   const ailing = serving.filter(isAiling).sort((a, b) => Number(isBlocked(b)) - Number(isBlocked(a)));
   const surplus = Math.max(0, places.length - wantedWorkers(fleet));
   const leastUseful = [...places].sort((a, b) => Number(a.phase === 'serving') - Number(b.phase === 'serving') || b.index - a.index).slice(0, surplus);

@@ -64,9 +64,9 @@ const wait: Verdict = { next: 'wait' };
 
 /**
  * Judges a reload by the workers there are. A worker that is anything but on its way to serving fails it before the commit.
- * `completed`: so many of a first generation have ended as they were meant to.
+ * `first`: nobody serves beside it, and so many of its workers have ended as they were meant to.
  */
-export function judge(reload: Reload, workers: readonly Worker[], now: number, completed = 0): Verdict {
+export function judge(reload: Reload, workers: readonly Worker[], now: number, first?: { readonly completed: number }): Verdict {
   switch (reload.phase) {
     case 'idle':
     case 'resolving':
@@ -76,7 +76,9 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number, c
     case 'holding':
     case 'proving': {
       const own = workers.filter((worker) => worker.generation === reload.generation);
-      return failed(own) ?? whileUncommitted(reload, own, now, completed);
+      // where not every end is answered by a start, one that drains by itself may be about to complete
+      const mayComplete = first !== undefined && reload.policy.restart !== 'always';
+      return failed(own, mayComplete) ?? whileUncommitted(reload, own, now, first?.completed ?? 0);
     }
     case 'retiring': {
       const old = workers.filter((worker) => worker.generation < reload.generation);
@@ -116,11 +118,11 @@ function whenProved(reload: Holding | Proving, own: readonly Worker[], now: numb
   return reload.isOver === true ? wait : { next: 'overstay' };
 }
 
-function failed(own: readonly Worker[]): Verdict | undefined {
+function failed(own: readonly Worker[], mayComplete: boolean): Verdict | undefined {
   for (const worker of own) {
     if (worker.phase === 'crashed' || worker.phase === 'unfit') return { next: 'roll-back', failure: worker.failure, worker: worker.id };
     if (worker.phase === 'stopped') return { next: 'roll-back', failure: worker.exit, worker: worker.id };
-    if (worker.phase === 'draining') return { next: 'roll-back', failure: { reason: 'withdrew' }, worker: worker.id };
+    if (worker.phase === 'draining' && !(mayComplete && worker.byItself)) return { next: 'roll-back', failure: { reason: 'withdrew' }, worker: worker.id };
     // new code has to be faultless: one failed check is enough
     if (worker.phase === 'serving' && worker.ailment) return { next: 'roll-back', failure: worker.ailment, worker: worker.id };
     if (worker.phase === 'serving' && worker.checkFailure)

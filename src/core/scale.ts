@@ -1,7 +1,7 @@
 /** Changing the number of workers without a reload. PURE. */
 import { cleanFirst } from './completion.ts';
 import type { FleetEvent, Policy } from './event.ts';
-import { isLeaving, missingWorkers, placesTaken } from './places.ts';
+import { isLeaving, missingWorkers, placesTaken, vacantPlaces } from './places.ts';
 import { type Fleet, type FleetStep, report, spawnWorkers } from './state.ts';
 
 const MOST_WORKERS = 1024;
@@ -43,8 +43,8 @@ export function scaleRule(fleet: Fleet): FleetStep {
     report({ type: 'scale-finished', workers: places.length, requests: scaling, failure }),
   ];
   if (fleet.phase !== 'running') return answer({ reason: 'stopping' });
-  if (backoff.isLooping && missingWorkers(fleet) > 0) return answer({ reason: 'crash-loop', crashes: backoff.streak });
+  if (backoff.isLooping && vacantPlaces(fleet) > 0) return answer({ reason: 'crash-loop', crashes: backoff.streak });
   const isSettled =
     generation > 0 && places.every(({ phase }) => phase === 'serving') && !workers.some((worker) => worker.generation === generation && isLeaving(worker));
-  return isSettled && missingWorkers(fleet) === 0 ? answer(null) : [fleet];
+  return isSettled && vacantPlaces(fleet) === 0 ? answer(null) : [fleet];
 }

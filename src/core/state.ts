@@ -6,6 +6,10 @@ import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
 import type { Reload, Request, Uncommitted } from './reload.ts';
 import { admit, isWanted, spawn, type Worker, type WorkerStep } from './worker.ts';
 
+/** See `quietMsOf`. */
+const FIRST_QUIET_MS = 5000;
+const QUIET_MS = 2000;
+
 /** Everything the master decides by. */
 export interface Fleet {
   readonly phase: 'running' | 'stopping' | 'ended';
@@ -39,6 +43,8 @@ export interface Fleet {
   readonly scaling: readonly number[] | null;
   /** By generation, of its workers that have ended while others of it have not. */
   readonly accounts: Readonly<Record<number, ConnectionAccount>>;
+  /** Generations of which a worker has listened: those that take their place are to do so, too. */
+  readonly listening: readonly number[];
   readonly lastOutcome: (Outcome & { readonly endedAt: number }) | null;
 }
 
@@ -48,7 +54,8 @@ export type FleetStep = readonly [Fleet, ...Effect[]];
 /** Starts `count` workers of a generation. */
 export function spawnWorkers(fleet: Fleet, generation: number, count: number, now: number): FleetStep {
   const policy = policyOf(fleet, { generation });
-  const spawned = freeIndices(fleet, generation, count).map((index, at) => spawn({ id: fleet.nextWorker + at, generation, index }, now, policy));
+  const quietMs = quietMsOf(fleet, generation, policy);
+  const spawned = freeIndices(fleet, generation, count).map((index, at) => spawn({ id: fleet.nextWorker + at, generation, index }, now, policy, quietMs));
   const workers = [...fleet.workers, ...spawned.map(([worker]) => worker)];
   return [{ ...fleet, workers, nextWorker: fleet.nextWorker + count }, ...spawned.flatMap(([, ...effects]) => effects)];
 }
@@ -67,6 +74,16 @@ function freeIndices(fleet: Fleet, generation: number, count: number): number[] 
   return Array.from({ length: taken.size + count }, (_, index) => index)
     .filter((index) => !taken.has(index))
     .slice(0, count);
+}
+
+/**
+ * How long a worker of a generation may be silent until it is taken for a program that listens nowhere. Of the first ones nothing is known, and a server may
+ * still be connecting to its database; where those before listened, this one is to listen, however long it takes.
+ */
+function quietMsOf({ generation: committed, reload, listening }: Fleet, generation: number, { mustListen }: Policy): number | null {
+  const before = reload.phase !== 'idle' && reload.generation === generation ? (reload.requests.at(-1)?.from ?? committed) : committed;
+  if (mustListen || listening.includes(generation) || listening.includes(before)) return null;
+  return committed === 0 ? FIRST_QUIET_MS : QUIET_MS;
 }
 
 /** Lets every ready worker of a generation accept. */
@@ -89,6 +106,11 @@ export function policyOf(fleet: Fleet, { generation }: { readonly generation: nu
 /** The old generation has not been told anything. */
 export function isUncommitted(reload: Reload): reload is Uncommitted {
   return reload.phase !== 'idle' && reload.phase !== 'retiring';
+}
+
+/** The old generation makes way, or has, before a worker of the new one is started: it is not replaced meanwhile. */
+export function isMakingWay({ generation, reload }: Fleet): boolean {
+  return generation > 0 && isUncommitted(reload) && reload.phase !== 'resolving' && !reload.policy.overlaps;
 }
 
 /** What has become of the connections of a generation so far. */

@@ -5,10 +5,16 @@
 import { nothing } from './account.ts';
 import { noCrashes } from './backoff.ts';
 import type { Outcome } from './effect.ts';
-import type { Failure } from './event.ts';
-import { type Holding, judge, type Proving, type Request, type Starting, type Uncommitted } from './reload.ts';
+import type { ErrorReport, Failure, Policy } from './event.ts';
+import { type Holding, judge, type Proving, type Request, type Resolving, type Starting, type Uncommitted } from './reload.ts';
 import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
-import { drain } from './worker.ts';
+import { drain, isGone, isWanted } from './worker.ts';
+
+const noCanary: ErrorReport = {
+  name: 'GracefulError',
+  code: 'config-invalid',
+  message: 'a canary serves beside the old workers, which --no-overlap rules out',
+};
 
 /** Begins a reload; its release is resolved first. */
 export function startReload(fleet: Fleet, requests: readonly Request[], now: number): FleetStep {
@@ -17,10 +23,27 @@ export function startReload(fleet: Fleet, requests: readonly Request[], now: num
   const canary = fleet.generation === 0 ? null : (last?.canary ?? null);
   const reload: Uncommitted = { phase: 'resolving', generation, startedAt: now, requests, canary };
   return [
-    { ...fleet, reload, nextGeneration: generation + 1 },
+    { ...fleet, reload, nextGeneration: generation + 1, listening: fleet.listening.filter((known) => isRemembered(fleet, known)) },
     report({ type: 'reload-started', generation, requests: requests.map(({ id }) => id), by: requests.map(({ by }) => by) }),
     { type: 'resolve', generation, from: last?.from ?? null },
   ];
+}
+
+/** It is known what it is to be started from. */
+export function resolved(
+  fleet: Fleet,
+  reload: Resolving,
+  policy: Policy,
+  { policy: { workers: configured }, now }: { policy: Policy; now: number },
+): FleetStep {
+  if (!policy.overlaps && reload.canary !== null) return rollBack(fleet, reload, { reason: 'release-rejected', error: noCanary }, null, now);
+  // where the old workers end first, what becomes of their connections from now on belongs to this reload
+  const accounts = policy.overlaps ? fleet.accounts : { ...fleet.accounts, [fleet.generation]: nothing };
+  return [{ ...fleet, accounts, reload: { ...reload, phase: 'starting', policy, configured } }];
+}
+
+function isRemembered({ generation, previous, workers }: Fleet, known: number): boolean {
+  return known === generation || known === previous || workers.some((worker) => worker.generation === known);
 }
 
 /** Moves the reload on as far as it may go: the next step of it may need no event. */
@@ -34,12 +57,12 @@ export function reloadRule(fleet: Fleet, now: number): FleetStep {
 function moveOn(fleet: Fleet, now: number): FleetStep {
   if (fleet.phase !== 'running') return [fleet];
   const { reload } = fleet;
-  const verdict = judge(reload, fleet.workers, now, fleet.generation === 0 ? fleet.completed.length : 0);
+  const verdict = judge(reload, fleet.workers, now, fleet.generation === 0 ? { completed: fleet.completed.length } : undefined);
   switch (verdict.next) {
     case 'wait':
       return [fleet];
     case 'spawn':
-      return spawnWorkers(fleet, (reload as Starting).generation, verdict.count, now);
+      return makeWay(fleet, reload as Starting, now) ?? spawnWorkers(fleet, (reload as Starting).generation, verdict.count, now);
     case 'admit':
       return admitAll({ ...fleet, reload: { ...(reload as Starting), phase: 'admitting' } }, (reload as Starting).generation, now);
     case 'hold':
@@ -59,6 +82,14 @@ function moveOn(fleet: Fleet, now: number): FleetStep {
     case 'roll-back':
       return rollBack(fleet, reload as Starting, verdict.failure, verdict.worker, now);
   }
+}
+
+/** Where nothing runs twice, all others end first. @returns undefined: nobody is in the way */
+function makeWay(fleet: Fleet, { generation, policy }: Starting, now: number): FleetStep | undefined {
+  const others = fleet.workers.filter((worker) => worker.generation !== generation && !isGone(worker));
+  if (policy.overlaps || others.length === 0) return undefined;
+  if (!others.some(isWanted)) return [fleet]; // they are on their way
+  return eachWorker(fleet, (worker) => (others.includes(worker) ? drain(worker, now, policyOf(fleet, worker)) : [worker]));
 }
 
 /** The canary serves; nothing else happens until its time is over, or somebody says so. */
@@ -86,11 +117,13 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
 function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
   const { generation, startedAt, requests, policy, configured } = reload;
   const previous = fleet.generation;
-  const accounts = { ...fleet.accounts, [previous]: nothing }; // what its workers did that have ended before is none of this reload
+  // what its workers did that have ended before is none of this reload
+  const accounts = policy.overlaps ? { ...fleet.accounts, [previous]: nothing } : fleet.accounts;
   const retiring = { phase: 'retiring', generation, startedAt, requests, canary: null, previous } as const;
   const kept = previous === 0 ? {} : { completed: [], completedIndices: [] };
   const committed: Fleet = { ...fleet, ...kept, generation, previous, policy, configured, backoff: noCrashes, accounts, reload: retiring };
-  const told = report({ type: 'reload-committed', generation, previous });
+  const hasPreviousEnded = previous > 0 && !policy.overlaps;
+  const told = report({ type: 'reload-committed', generation, previous, ...(hasPreviousEnded && { hasPreviousEnded }) });
   const [draining, ...drains] = eachWorker(committed, (worker) => (worker.generation < generation ? drain(worker, now, policy) : [worker]));
   return [draining, told, ...drains];
 }

@@ -13,11 +13,15 @@ export interface Identity {
 export type Starting = Identity & {
   readonly phase: 'starting';
   readonly listening: boolean;
+  /** When it is taken for a program that listens nowhere, if it answers then; null: it is to listen, or is asked already. */
+  readonly askAt: number | null;
+  /** It was asked whether its event loop turns: who answers is ready. */
+  readonly isAsked?: true;
   /** What its preflight failed by last. */
   readonly preflight?: HealthFailure;
   readonly deadline: number;
 };
-/** `isJob`: it is ready by having lived so long, without a listener; it may be busy and need not answer. */
+/** `isJob`: it is ready by having lived so long without a listener; it may be busy and need not answer. */
 export type Ready = Identity & { readonly phase: 'ready'; readonly isJob?: true };
 export type Admitted = Identity & { readonly phase: 'admitted'; readonly isJob?: true; readonly deadline: number };
 export type Serving = Identity & {
@@ -40,6 +44,8 @@ export type Draining = Identity & {
   readonly since: number;
   /** Nobody told it to. */
   readonly byItself: boolean;
+  /** Its event loop stood still when it was told to. */
+  readonly isDeaf?: true;
   readonly withdrew: boolean;
   /** Connections left when all that could move at once had moved; null: it has not come so far. */
   readonly open: number | null;

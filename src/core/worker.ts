@@ -20,10 +20,13 @@ type Tick = { readonly type: 'tick'; readonly now: number };
 const CUT_ALLOWANCE_MS = 2000;
 /** SIGKILL can't be refused, but a process in an uninterruptible sleep takes it late: asked again so often. */
 const KILL_AGAIN_MS = 1000;
+/** A blocked worker has been waited for already, and so have its clients: so long, at most, it may take to hear that it is to drain, and then SIGTERM. */
+const DEAF_MS = 5000;
 
-/** A new worker. */
-export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: number, policy: Policy): WorkerStep {
-  const worker: Starting = { phase: 'starting', ...who, spawnedAt: now, listening: false, deadline: now + policy.readyTimeoutMs };
+/** A new worker. `quietMs`: one that has lived for so long and has not asked for a listener is a program that listens nowhere; null: it is to listen. */
+export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: number, policy: Policy, quietMs: number | null = null): WorkerStep {
+  const askAt = quietMs === null ? null : now + quietMs;
+  const worker: Starting = { phase: 'starting', ...who, spawnedAt: now, listening: false, askAt, deadline: now + policy.readyTimeoutMs };
   return [worker, { type: 'spawn', worker: who.id, generation: who.generation, index: who.index }, report(worker, { type: 'worker-spawned' })];
 }
 
@@ -62,12 +65,12 @@ export function drain(worker: Worker, now: number, policy: Policy): WorkerStep {
   if (worker.phase === 'draining' || worker.phase === 'unfit' || isGone(worker)) return [worker];
   const isIdle = worker.phase === 'starting' && !worker.listening;
   const isBlocked = worker.phase === 'serving' && worker.ailment?.reason === 'blocked';
-  const timeoutMs = isIdle || isBlocked ? policy.killTimeoutMs : policy.drainTimeoutMs + CUT_ALLOWANCE_MS;
-  const { idleGraceMs, drainTimeoutMs, killTimeoutMs } = policy;
+  const { idleGraceMs, drainTimeoutMs, killTimeoutMs, lingerMs } = policy;
+  const timeoutMs = isBlocked ? deafMs(policy) : isIdle ? lingerMs + killTimeoutMs : drainTimeoutMs + CUT_ALLOWANCE_MS;
   return [
-    { ...newlyDraining(worker, now, false), withdrew: false, deadline: now + timeoutMs },
+    { ...newlyDraining(worker, now, false), withdrew: false, ...(isBlocked && { isDeaf: true }), deadline: now + timeoutMs },
     report(worker, { type: 'worker-draining', byItself: false }),
-    { type: 'drain', worker: worker.id, times: { idleGraceMs, drainTimeoutMs, killTimeoutMs } },
+    { type: 'drain', worker: worker.id, times: { idleGraceMs, drainTimeoutMs, killTimeoutMs, lingerMs } },
   ];
 }
 
@@ -101,15 +104,21 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
   switch (event.type) {
     case 'worker-listening':
       return [{ ...worker, listening: true }];
+    case 'worker-asked':
+      return [{ ...asNotAsked(worker), askAt: null }];
+    case 'worker-answered':
+      return worker.isAsked ? becomeReady(worker, event.now, true) : [worker];
     case 'worker-preflight-failed':
       return unhealthy(worker, event.failure);
     case 'worker-ready':
       return becomeReady(worker, event.now);
-    case 'worker-withdrew':
     case 'worker-disconnected':
+      // a process that ends closes its channel first, and how it ends says more
+      return worker.listening ? withdrawn(worker, event, policy) : [{ ...asNotAsked(worker), askAt: null }];
+    case 'worker-withdrew':
       return withdrawn(worker, event, policy);
     case 'tick': {
-      if (event.now < worker.deadline) return [worker];
+      if (event.now < worker.deadline) return mayAsk(worker, event.now) ? ask(worker) : [worker];
       // a job need not listen: living for so long is as ready as it gets
       if (policy.restart !== 'always' && !worker.listening && worker.preflight === undefined) return becomeReady(worker, event.now, true);
       return unfit(worker, neverReady(worker, policy.readyTimeoutMs), event.now, policy);
@@ -117,6 +126,22 @@ function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Poli
     default:
       return [worker];
   }
+}
+
+/** Who has neither asked for a listener nor waits for its preflight by now. */
+function mayAsk({ askAt, listening, preflight }: Starting, now: number): boolean {
+  return askAt !== null && now >= askAt && !listening && preflight === undefined;
+}
+
+function ask(worker: Starting): WorkerStep {
+  return [
+    { ...worker, askAt: null, isAsked: true },
+    { type: 'ask', worker: worker.id },
+  ];
+}
+
+function asNotAsked({ isAsked: _, ...worker }: Starting): Starting {
+  return worker;
 }
 
 function becomeReady(worker: Starting, now: number, isJob = false): WorkerStep {
@@ -161,6 +186,10 @@ function serve(worker: Admitted, since: number): WorkerStep {
 
 function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
+    case 'worker-listening': {
+      const { isJob, ...server } = worker;
+      return isJob ? [server, report(worker, { type: 'worker-listens' })] : [worker];
+    }
     case 'worker-withdrew':
     case 'worker-disconnected':
       return withdrawn(worker, event, policy);
@@ -196,8 +225,8 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
       const { moved, closed, cut } = event;
       const account = { moved, closed, cut };
       const told = report(worker, { type: 'worker-drained', afterMs: event.now - worker.since, ...account });
-      // its SIGTERM listeners run now, and it has the kill timeout to end
-      const deadline = event.now + policy.killTimeoutMs;
+      // it lingers, or its SIGTERM listeners run now and have the kill timeout to end it
+      const deadline = event.now + policy.lingerMs + policy.killTimeoutMs;
       return [{ ...worker, withdrew: true, open: 0, drained: true, account, next: 'SIGKILL', deadline }, told];
     }
     case 'tick':
@@ -230,7 +259,8 @@ function unfit(worker: Starting | Admitted, failure: Failure, now: number, polic
 
 function escalate(worker: Draining | Unfit, now: number, policy: Policy): WorkerStep {
   const signal = worker.next;
-  const deadline = now + (signal === 'SIGTERM' ? policy.killTimeoutMs : KILL_AGAIN_MS);
+  const patienceMs = 'isDeaf' in worker ? deafMs(policy) : policy.killTimeoutMs;
+  const deadline = now + (signal === 'SIGTERM' ? patienceMs : KILL_AGAIN_MS);
   const told = report(worker, { type: 'worker-overran', signal });
   return [{ ...worker, next: 'SIGKILL', deadline }, told, { type: 'signal', worker: worker.id, signal }];
 }
@@ -242,6 +272,10 @@ function exited(worker: Worker, exit: Exit, moved: ConnectionCounts): WorkerStep
   }
   const failure = worker.phase === 'unfit' ? worker.failure : exit;
   return [{ ...identity(worker), phase: 'crashed', failure }, report(worker, { type: 'worker-crashed', failure })];
+}
+
+function deafMs({ killTimeoutMs }: Policy): number {
+  return Math.min(DEAF_MS, killTimeoutMs);
 }
 
 function identity({ id, generation, index, spawnedAt }: Worker): Identity {

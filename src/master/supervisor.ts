@@ -89,7 +89,7 @@ export class Supervisor {
       },
     });
     this.#loop = startLoop({
-      policy: policyOf(config),
+      policy: policyOf(config, false), // until its release is resolved
       clock,
       perform: (effect) => this.#perform(effect),
       afterTurn: () => this.#afterTurn(),
@@ -205,6 +205,8 @@ export class Supervisor {
       case 'spawn':
         this.#keeper.look();
         return this.#pool.start(effect, this.#releases.order(effect.generation));
+      case 'ask':
+        return this.#pool.ping(effect.worker);
       case 'admit':
         return this.#pool.send(effect.worker, { type: 'admit' });
       case 'drain':

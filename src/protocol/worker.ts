@@ -148,10 +148,12 @@ export interface DrainTimes {
   readonly idleGraceMs: number;
   readonly drainTimeoutMs: number;
   readonly killTimeoutMs: number;
+  /** How long a program that handles no signal may go on when its connections are gone. */
+  readonly lingerMs: number;
 }
 
 /** What holds where nobody says otherwise. */
-export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30_000, killTimeoutMs: 5_000 };
+export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30_000, killTimeoutMs: 30_000, lingerMs: 5_000 };
 
 /** Longest body of a failed answer, in bytes. */
 export const BODY_LIMIT = 200;

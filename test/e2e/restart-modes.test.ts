@@ -77,6 +77,8 @@ for (const [mode, how, code] of [
   ['never', '0', 0],
   ['never', '3', 3],
   ['never', 'SIGKILL', SIGKILLED],
+  ['never', 'SIGTERM', 0],
+  ['on-failure', 'SIGTERM', 0],
   ['on-failure', '0', 0],
   ['on-failure', '3', exitCodes['start-failed']],
   ['always', '0', exitCodes['start-failed']],
@@ -84,6 +86,23 @@ for (const [mode, how, code] of [
   test(`A job that never listens and ends at once by ${how}, with --restart ${mode}: ${code}`, async () => {
     await using rig = await startMaster({ script: 'job.cjs', args: [how], flags: restart(mode), waitReady: false });
     assert.equal((await rig.finished).code, code);
+  });
+}
+
+test('A job that ends itself by SIGTERM while it starts gives the code that its listener ends with', async () => {
+  await using rig = await startMaster({ script: 'ends-itself.cjs', args: ['5'], flags: restart('never'), waitReady: false });
+  assert.equal((await rig.finished).code, 5);
+});
+
+for (const [mode, code, reason] of [
+  ['never', 0, 'has ended as it should'],
+  ['always', exitCodes['start-failed'], 'exited with code 0 without being asked to'],
+] as const) {
+  test(`A job whose channel is closed long before it ends is judged by how it ends: --restart ${mode}`, async () => {
+    await using rig = await startMaster({ script: 'ends-slowly.cjs', flags: restart(mode), waitReady: false });
+    const finished = await rig.finished;
+    assert.equal(finished.code, code, finished.stderr);
+    assert.match(finished.stderr, new RegExp(reason));
   });
 }
 
@@ -117,11 +136,12 @@ test('A job that computes without a pause is left alone, whatever is asked of it
 test('Of several jobs each comes to its end, whichever is first', async () => {
   using folder = temporaryFolder();
   const gate = join(folder.path, 'gate');
-  const open = (worker: number) => writeFileSync(`${gate}-${worker}`, '');
+  const open = (number: number) => writeFileSync(`${gate}-${number}`, '');
   await using rig = await startMaster({ script: 'job.cjs', args: ['0,3,0', gate], flags: restart('never', '--workers', '3'), waitReady: false });
-  for (const worker of [1, 2]) {
-    open(worker);
-    await rig.until('worker-completed', (event) => event['worker'] === worker);
+  await rig.waitFor(() => rig.stdout.match(/^working/gm)?.length === 3 || undefined, 'the jobs');
+  for (const number of [1, 2]) {
+    open(number);
+    await rig.waitFor(() => rig.all('worker-completed').length === number || undefined, 'the end');
   }
   assert.equal((await rig.pids('starting')).length, 1);
   open(3);

@@ -73,12 +73,12 @@ function starting({ config, program, args, owner, systemdVersion, sockets }: Uni
   ];
 }
 
-function stopping({ drainTimeout, killTimeout }: Config): string[] {
+function stopping({ drainTimeout, linger, killTimeout }: Config): string[] {
   return [
     '# a stop is told to the master alone, and it drains its workers; whatever is left when it has ended, or is killed, is killed at once',
     'KillMode=mixed',
-    '# --drain-timeout and --kill-timeout, and a margin',
-    `TimeoutStopSec=${Math.ceil((drainTimeout + killTimeout) / 1000) + MARGIN_S}`,
+    '# --drain-timeout, --linger and --kill-timeout, and a margin',
+    `TimeoutStopSec=${Math.ceil((drainTimeout + linger + killTimeout) / 1000) + MARGIN_S}`,
     '# a worker that runs out of memory is replaced by the master',
     'OOMPolicy=continue',
   ];

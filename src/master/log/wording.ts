@@ -25,6 +25,9 @@ type ReloadReport = Extract<Report, { type: `reload-${string}` }>;
 /** Tells a worker's pid, if it has one. */
 export type PidOf = (worker: number) => number | undefined;
 
+const SIGINT = 2;
+const SIGTERM = 15;
+
 /** A report in words. */
 export function describeReport(report: Report, pidOf: PidOf): Line {
   if (isAboutWorker(report)) return describeWorker(report, label(report, pidOf));
@@ -76,7 +79,7 @@ function describeReload(report: ReloadReport, pidOf: PidOf): Line {
     case 'reload-committed':
       return report.previous === 0
         ? info(`generation ${report.generation} serves`)
-        : info(`generation ${report.generation} serves, generation ${report.previous} drains`);
+        : info(`generation ${report.generation} serves, generation ${report.previous} ${report.hasPreviousEnded ? 'has ended' : 'drains'}`);
     case 'reload-finished':
       return describeOutcome(report, pidOf);
   }
@@ -92,6 +95,8 @@ function describeWorker(report: WorkerReport, who: string): Line {
       return info(`${who} is ready after ${duration(report.afterMs)}`);
     case 'worker-serving':
       return info(`${who} serves`);
+    case 'worker-listens':
+      return info(`${who} listens only now; --wait-ready, or --listen, makes a start wait for it`);
     case 'worker-draining':
       return info(`${who} drains${report.byItself ? ' of its own accord' : ''}`);
     case 'worker-drained':
@@ -111,8 +116,8 @@ function describeWorker(report: WorkerReport, who: string): Line {
       return warn(`${who} ${describeFailure(report.failure)}`);
     case 'worker-stopped':
       return {
-        level: isClean(report.exit) ? 'info' : 'warn',
-        text: `${who} has ended${isClean(report.exit) ? '' : `: ${describeFailure(report.exit)}`}`,
+        level: isAsTold(report.exit) ? 'info' : 'warn',
+        text: `${who} has ended${isAsTold(report.exit) ? '' : `: ${describeFailure(report.exit)}`}`,
       };
     case 'worker-crashed':
       return { level: 'error', text: `${who} ${describeFailure(report.failure)}` };
@@ -224,7 +229,13 @@ function stackOf(failure: Failure): string | undefined {
 }
 
 function isClean(exit: Exit): boolean {
-  return (exit.reason === 'exit' && exit.code === 0) || (exit.reason === 'signal' && exit.signal === 'SIGTERM');
+  return exit.reason === 'exit' && exit.code === 0;
+}
+
+/** What it was told to end by comes back as that signal, or, from programs that handle it, as the code that a shell gives it. */
+function isAsTold(exit: Exit): boolean {
+  if (exit.reason === 'signal') return exit.signal === 'SIGTERM' || exit.signal === 'SIGINT';
+  return exit.reason === 'exit' && [0, 128 + SIGINT, 128 + SIGTERM].includes(exit.code);
 }
 
 /** `moved: 3 http, ended: 1 tcp, cut: 1 websocket`; empty where there were none. */

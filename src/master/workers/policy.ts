@@ -4,7 +4,8 @@ import type { Policy } from '../../core/event.ts';
 import type { Fleet } from '../../core/fleet.ts';
 import type { VitalSettings } from './vitals.ts';
 
-export function policyOf(config: Config): Policy {
+/** `hasSockets`: somebody else has opened sockets for the program, so it is to serve them. */
+export function policyOf(config: Config, hasSockets: boolean): Policy {
   return {
     workers: config.workers,
     surge: config.surge,
@@ -13,6 +14,7 @@ export function policyOf(config: Config): Policy {
     idleGraceMs: config.idleGrace,
     drainTimeoutMs: config.drainTimeout,
     killTimeoutMs: config.killTimeout,
+    lingerMs: config.linger,
     maxDraining: config.maxDraining,
     backoffMinMs: config.backoffMin,
     backoffMaxMs: config.backoffMax,
@@ -20,6 +22,8 @@ export function policyOf(config: Config): Policy {
     restartWindowMs: config.restartWindow,
     giveUpAfterMs: config.giveUpAfter ?? null,
     restart: config.restart,
+    mustListen: hasSockets || config.listen.length > 0 || config.waitReady || config.preflight.length > 0 || config.health.length > 0,
+    overlaps: config.overlap,
     hasHealth: config.health.length > 0,
     healthFailures: config.healthFailures,
     maxMemoryBytes: config.maxMemory ?? null,

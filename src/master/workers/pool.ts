@@ -89,6 +89,7 @@ export class WorkerPool {
     const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);
+        if (message.type === 'listen') dispatch({ type: 'worker-asked', worker });
         if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
         else this.#hear(worker, message, handle);
       },
@@ -188,6 +189,7 @@ export class WorkerPool {
         return router.onRefused(worker, message);
       case 'vitals':
         this.#examined.get(message.id)?.(message);
+        if (this.#host.isStarting(worker)) dispatch({ type: 'worker-answered', worker });
         return this.#host.onVitals(worker, message.rssBytes);
       case 'checked':
         return this.#checks.get(message.id)?.(message.failure);

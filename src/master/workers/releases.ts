@@ -35,9 +35,11 @@ export class Releases {
   /** @param from null: what is configured now; else the generation whose release it is again @throws a bad configuration, a missing file, a port that is taken */
   async resolve(generation: number, from: number | null): Promise<Policy> {
     const release = from === null ? await this.#read(generation) : this.#bringBack(from);
-    await this.#host.listeners.hold(release.config.listen, generation);
+    const { listeners } = this.#host;
+    const hasSockets = listeners.unused.length > 0 || (generation === 1 && listeners.describe(generation).length > 0); // of systemd
+    await listeners.hold(release.config.listen, generation);
     this.#known.set(generation, release);
-    return policyOf(release.config);
+    return policyOf(release.config, hasSockets);
   }
 
   configOf(generation: number): Config | undefined {
@@ -47,7 +49,8 @@ export class Releases {
   /** What a worker of a generation is started by. Should its files be gone, what its paths lead to now is the best there is. */
   order(generation: number): Order | Promise<Order> {
     const { config, launch } = this.#known.get(generation) as Release;
-    const times = { idleGraceMs: config.idleGrace, drainTimeoutMs: config.drainTimeout, killTimeoutMs: config.killTimeout };
+    const { idleGrace: idleGraceMs, drainTimeout: drainTimeoutMs, killTimeout: killTimeoutMs, linger: lingerMs } = config;
+    const times = { idleGraceMs, drainTimeoutMs, killTimeoutMs, lingerMs };
     const preflight = { requests: config.preflight, statuses: config.preflightStatus, timeoutMs: config.preflightTimeout };
     const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog };
     if (isStillThere(launch)) return { ...order, launch };

@@ -41,7 +41,7 @@ export class Vitals {
   /** These serve now. */
   watch(serving: ReadonlyMap<number, VitalSettings>): void {
     for (const [worker, watch] of this.#watched) {
-      if (serving.has(worker)) continue;
+      if (serving.get(worker)?.heartbeatTimeoutMs === watch.heartbeatTimeoutMs) continue;
       watch.end();
       this.#watched.delete(worker);
     }
@@ -79,6 +79,11 @@ class Watch {
     if (health.requests.length === 0) return;
     this.#timers.push(host.clock.every(healthIntervalMs, () => void this.#check()));
     void this.#check();
+  }
+
+  /** What was taken for a job may turn out to be a server. */
+  get heartbeatTimeoutMs(): number {
+    return this.#settings.heartbeatTimeoutMs;
   }
 
   onAnswer(): void {

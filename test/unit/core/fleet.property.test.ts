@@ -25,6 +25,8 @@ const policy: fc.Arbitrary<Policy> = fc
     restartWindowMs: fc.constantFrom(1000, 60_000),
     giveUpAfterMs: fc.constantFrom(null, null, 500, 5000),
     restart: fc.constantFrom<Policy['restart'][]>('always', 'always', 'on-failure', 'never'),
+    mustListen: fc.boolean(),
+    overlaps: fc.constantFrom(true, true, false),
     healthFailures: fc.integer({ min: 1, max: 3 }),
     maxMemoryBytes: fc.constantFrom(null, 1000),
     maxAgeMs: fc.constantFrom(null, null, 5000),
@@ -78,7 +80,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 const ask = command.map((what) => deed(`ask ${JSON.stringify(what)}`, (world) => world.ask(what)));
 const stop = fc.constant(deed('stop', (world) => void world.tell({ type: 'stop-requested', by: 'world' })));
 /** What can't be: unknown workers, doubled and late events. */
-const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 12 })).map(([worker, kind]) =>
+const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 14 })).map(([worker, kind]) =>
   deed(`junk ${kind} of worker ${worker}`, (world) => {
     const { now, ...happening } = everyEvent(worker, world.now)[kind] ?? { type: 'tick', now: world.now };
     world.tell(happening as Happening);

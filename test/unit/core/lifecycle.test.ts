@@ -583,3 +583,121 @@ describe('the index of a worker', () => {
     assert.deepEqual(indices(story), [2]);
   });
 });
+
+describe('a program that may listen nowhere', () => {
+  const quiet = { mustListen: false, readyTimeoutMs: 60_000 };
+
+  /** When the worker is asked whether its event loop turns; null: it is to listen. */
+  function askedAfter(story: Story, worker: number): number | null {
+    const found = story.fleet.workers.find(({ id }) => id === worker);
+    assert.equal(found?.phase, 'starting');
+    return found?.phase === 'starting' && found.askAt !== null ? found.askAt - found.spawnedAt : null;
+  }
+
+  test('is given longer at its first start than later', () => {
+    const story = starting(quiet);
+    assert.equal(askedAfter(story, 1), 5000);
+    story.tick(5000);
+    assert.equal(story.effectsOf('ask').length, 1);
+    story.tell({ type: 'worker-answered', worker: 1 });
+    story.accept(1);
+    story.reload();
+    story.resolve();
+    assert.equal(askedAfter(story, 2), 2000);
+  });
+
+  for (const [what, changes] of [
+    ['something says that it will listen', { mustListen: true }],
+    ['it listens already', {}],
+  ] as const) {
+    test(`is waited for where ${what}`, () => {
+      const story = starting({ ...quiet, ...changes });
+      story.tell({ type: 'worker-listening', worker: 1 });
+      story.tick(5000);
+      assert.deepEqual(story.effectsOf('ask'), []);
+      assert.deepEqual(story.ids('starting'), [1]);
+    });
+  }
+
+  test('is to listen where the generation before did, and so is who takes the place of one that crashed', () => {
+    const story = starting(quiet);
+    story.tell({ type: 'worker-listening', worker: 1 });
+    story.serveAll();
+    story.reload();
+    story.resolve();
+    assert.equal(askedAfter(story, 2), null);
+    finish(story, 1, codeOne);
+    assert.equal(askedAfter(story, 3), null);
+  });
+
+  test('need not where it comes back by a rollback, and did not listen then', () => {
+    const story = running(quiet);
+    story.reload();
+    story.resolve();
+    story.tell({ type: 'worker-listening', worker: 2 });
+    story.serveAll();
+    story.retire(1);
+    story.rollBack();
+    story.resolve();
+    assert.equal(askedAfter(story, 3), 2000);
+  });
+
+  test('serves late at its first start: from then on it is a server', () => {
+    const story = running(quiet);
+    story.tell({ type: 'worker-listening', worker: 1 });
+    story.reload();
+    story.resolve();
+    assert.equal(askedAfter(story, 2), null);
+  });
+});
+
+describe('where nothing may run twice', () => {
+  const alone = { overlaps: false, workers: 2 };
+
+  test('the old workers drain first, the new ones start when the last has ended, and the account is of this reload', () => {
+    const story = running(alone);
+    story.reload();
+    story.resolve();
+    assert.deepEqual([drained(story), spawned(story)], [[1, 2], []]);
+    story.retire(1, 2);
+    story.drained(1, { closed: { http: 1 } });
+    story.exit(1);
+    assert.deepEqual(spawned(story), []);
+    story.exit(2);
+    assert.deepEqual(spawned(story), [3, 4]);
+    story.serveAll();
+    const [outcome] = story.told('reload-finished');
+    assert.deepEqual([outcome?.outcome, outcome?.outcome === 'committed' && outcome.connections.closed], ['committed', { http: 1 }]);
+    assert.deepEqual(
+      story.told('reload-committed').map(({ hasPreviousEnded }) => hasPreviousEnded),
+      [true],
+    );
+  });
+
+  test('when the new ones fail the old release starts again, when the last of them has ended', () => {
+    const story = running(alone);
+    story.reload();
+    story.resolve();
+    story.exit(1, 2);
+    story.exit(3);
+    assert.deepEqual([story.told('reload-finished')[0]?.outcome, spawned(story)], ['rolled-back', []]);
+    story.exit(4);
+    assert.deepEqual(spawned(story), [5, 6]);
+    assert.deepEqual(story.ids('starting', 1), [5, 6]);
+  });
+
+  test('a worker that ails drains at once; its successor starts when it has ended', () => {
+    const story = running(alone);
+    story.tell({ type: 'worker-blocked', worker: 1, timeoutMs: 100 });
+    assert.deepEqual([drained(story), spawned(story)], [[1], []]);
+    story.exit(1);
+    assert.deepEqual(spawned(story), [3]);
+  });
+
+  test('a canary is refused', () => {
+    const story = running(alone);
+    story.reload({ workers: 1, holdMs: null });
+    story.resolve();
+    assert.deepEqual([story.told('reload-finished')[0]?.outcome, drained(story)], ['rolled-back', []]);
+  });
+});

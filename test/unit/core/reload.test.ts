@@ -16,7 +16,7 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
   const who = { id, generation, index: id - 1, spawnedAt: 0 };
   switch (phase) {
     case 'starting':
-      return { ...who, phase, listening: false, deadline: 100 };
+      return { ...who, phase, listening: false, askAt: null, deadline: 100 };
     case 'ready':
       return { ...who, phase };
     case 'admitted':
@@ -146,10 +146,24 @@ describe('more workers are wanted than when it started', () => {
 });
 
 describe('some of a first generation have completed', () => {
-  const judged = (reload: Reload, phases: Worker['phase'][], completed: number) => judge(reload, several(...phases), 0, completed);
+  const judged = (reload: Reload, phases: Worker['phase'][], completed: number) => judge(reload, several(...phases), 0, { completed });
   test('the others start', () => assert.deepEqual(judged(starting(3, 8), ['ready'], 1), { next: 'spawn', count: 1 }));
   test('the others are admitted', () => assert.deepEqual(judged(starting(2, 8), ['ready'], 1), { next: 'admit' }));
   test('nobody is left', () => assert.deepEqual(judged(starting(2, 8), [], 2), wait));
+
+  for (const [restart, byItself, next] of [
+    ['never', true, 'wait'],
+    ['on-failure', true, 'wait'],
+    ['always', true, 'roll-back'],
+    ['never', false, 'roll-back'],
+  ] as const) {
+    test(`${restart}: one that drains ${byItself ? 'by itself may be about to complete' : 'as it was told to is none of them'}: ${next}`, () => {
+      const reload = { ...admitting, policy: policyWith({ restart }) } as Reload;
+      const leaving = { ...worker('draining'), byItself } as Worker;
+      assert.equal(judge(reload, [leaving], 0, { completed: 0 }).next, next);
+      assert.equal(judge(reload, [leaving], 0).next, 'roll-back', 'where others serve beside it, it has failed');
+    });
+  }
 });
 
 describe('proving', () => {

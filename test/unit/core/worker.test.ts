@@ -24,13 +24,13 @@ import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero, everyEvent, unhealthy, type WorkerStepEvent } from '../helpers/worker-events.ts';
 
 const policy = policyWith();
-const times: DrainTimes = { idleGraceMs: 50, drainTimeoutMs: 500, killTimeoutMs: 100 };
+const times: DrainTimes = { idleGraceMs: 50, drainTimeoutMs: 500, killTimeoutMs: 100, lingerMs: 0 };
 /** The drain timeout, and 2 s more for the worker's own account of it. */
 const DRAIN_MS = 2500;
 const who = { id: 7, generation: 3, index: 1, spawnedAt: 10 };
 const timedOut: Failure = { reason: 'ready-timeout', timeoutMs: 1000, listening: false };
 
-const starting: Worker = { ...who, phase: 'starting', listening: false, deadline: 1010 };
+const starting: Worker = { ...who, phase: 'starting', listening: false, askAt: null, deadline: 1010 };
 const listening: Worker = { ...starting, listening: true };
 const ready = { ...who, phase: 'ready' } as const;
 const admitted: Admitted = { ...who, phase: 'admitted', deadline: 1500 };
@@ -124,11 +124,47 @@ describe('starting', () => {
     ['worker-preflight-failed', 400, [{ ...starting, preflight: unhealthy }, told({ type: 'worker-preflight-failed', failure: unhealthy })]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
-    ['worker-disconnected', 400, disconnectedAt(400)],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1009, [starting]],
     ['tick', 1010, unfitAt(1010, timedOut)],
   ]);
+});
+
+describe('starting, and perhaps a program that listens nowhere', () => {
+  const [quiet] = spawn({ id: 7, generation: 3, index: who.index }, 10, policy, 500);
+  const tick = (worker: Worker, now: number) => step(worker, { type: 'tick', now }, policy);
+  const [asked] = tick(quiet, 510);
+
+  test('one that listens only when it serves is no job from then on, and that is told once', () => {
+    const job: Serving = { ...serving, isJob: true };
+    const [server, ...effects] = step(job, eventOf('worker-listening', 700), policy);
+    assert.deepEqual([server, effects], [serving, [told({ type: 'worker-listens' })]]);
+    assert.deepEqual(step(server, eventOf('worker-listening', 800), policy), [serving]);
+  });
+
+  test('it is asked once whether its event loop turns; who answers is ready', () => {
+    assert.deepEqual(tick(quiet, 509), [quiet]);
+    assert.deepEqual(tick(quiet, 510), [asked, { type: 'ask', worker: 7 }]);
+    assert.deepEqual(tick(asked, 511), [asked]);
+    assert.deepEqual(step(asked, eventOf('worker-answered', 520), policy), [{ ...ready, isJob: true }, told({ type: 'worker-ready', afterMs: 510 })]);
+  });
+
+  test('who does not answer is not ready within the ready timeout', () => {
+    assert.deepEqual(tick(asked, 1010), unfitAt(1010, timedOut));
+  });
+
+  for (const happening of ['worker-asked', 'worker-listening', 'worker-preflight-failed', 'worker-disconnected'] as const) {
+    test(`after ${happening} it is another kind of program: nobody asks it`, () => {
+      const [worker] = step(quiet, eventOf(happening, 400), policy);
+      assert.deepEqual(tick(worker, 510), [worker]);
+    });
+  }
+
+  test('an answer to another question means nothing', () => {
+    assert.deepEqual(step(quiet, eventOf('worker-answered', 400), policy), [quiet]);
+    const [listens] = step(asked, eventOf('worker-asked', 515), policy);
+    assert.deepEqual(step(listens, eventOf('worker-answered', 520), policy), [listens]);
+  });
 });
 
 describe('starting and listening', () => {
@@ -357,8 +393,16 @@ describe('drain', () => {
 
   test('one whose event loop does not turn gets only the kill timeout, any other that ails the drain timeout', () => {
     const deadlineOf = (ailment: Ailment) => drain({ ...serving, ailment }, 700, policy)[0];
-    assert.deepEqual(deadlineOf(blocked), { ...draining, deadline: 800 });
+    assert.deepEqual(deadlineOf(blocked), { ...draining, isDeaf: true, deadline: 800 });
     assert.deepEqual(deadlineOf(illness), draining);
+  });
+
+  test('who is blocked is waited for 5 s before SIGTERM, and after it, however long others may take to end', () => {
+    const patient = policyWith({ killTimeoutMs: 60_000 });
+    const [deaf] = drain({ ...serving, ailment: blocked }, 700, patient);
+    const [told, ...effects] = step(deaf, { type: 'tick', now: 5700 }, patient);
+    assert.deepEqual(effects.at(-1), kill('SIGTERM'));
+    assert.deepEqual(step(told, { type: 'tick', now: 10_700 }, patient).at(-1), kill('SIGKILL'));
   });
 
   for (const worker of [draining, unfit, stopped, crashed]) {

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import type { Effect } from '../../../src/core/effect.ts';
 import type { FleetEvent } from '../../../src/core/event.ts';
 import { type Fleet, nextDeadline } from '../../../src/core/fleet.ts';
-import { isWanted, type Worker } from '../../../src/core/worker.ts';
+import { policyOf } from '../../../src/core/state.ts';
+import { isGone, isWanted, type Worker } from '../../../src/core/worker.ts';
 import type { Watch } from './world.ts';
 
 /** Only an event of a worker's own makes fewer serve than are wanted, or than there were. */
 export const thoseWhoServeSuffice: Watch = (before, event, after) => {
-  if (after.phase !== 'running') return;
+  if (after.phase !== 'running' || makesWay(before) || makesWay(after)) return;
   const had = serving(before).filter((worker) => !leaves(event, worker)).length;
   const has = serving(after).length;
   assert.ok(has >= Math.min(had, wanted(after)), `${event.type}: ${has} serve, ${had} did`);
@@ -23,7 +24,7 @@ export const nobodyIsTooMuch: Watch = (_before, _event, after) => {
 
 /** While the fleet runs, a worker of the committed generation is told to drain only because it ails, or is more than wanted; until the commit nobody else is. */
 export const aReloadTakesNobodyAway: Watch = (before, event, after, effects) => {
-  if (after.phase !== 'running') return;
+  if (after.phase !== 'running' || makesWay(before) || makesWay(after)) return;
   for (const worker of serving(before)) {
     if (worker.generation !== after.generation || leaves(event, worker) || isDrained(worker, effects)) continue;
     assert.equal(after.workers.find(({ id }) => id === worker.id)?.phase, 'serving', `worker ${worker.id} is taken away by ${event.type}`);
@@ -33,10 +34,28 @@ export const aReloadTakesNobodyAway: Watch = (before, event, after, effects) => 
   if (healthy.size > 0) assert.equal(places(after).length, wanted(after), `more than the surplus drains: ${[...healthy]}`);
 };
 
+/** Where nothing may run twice, nobody is started while there is a process of another generation, nor more than are wanted. */
+export const nothingRunsTwice: Watch = (before, event, after, effects) => {
+  const living = before.workers.filter((worker) => !isGone(worker) && !(event.type === 'worker-exited' && event.worker === worker.id));
+  for (const effect of effects) {
+    const { overlaps, workers } = policyOf(after, after.workers[0] ?? { generation: after.generation });
+    if (effect.type !== 'spawn' || overlaps || policyOf(after, effect).overlaps) continue;
+    assert.deepEqual(
+      living.filter(({ generation }) => generation !== effect.generation).map(({ id }) => id),
+      [],
+      `beside worker ${effect.worker}`,
+    );
+    assert.ok(after.workers.length <= workers, `${after.workers.length} processes of ${workers}`);
+  }
+};
+
 /** When the old generation is told to drain, the new one serves in full. */
 export const aCommitBringsTheWantedWorkers: Watch = (before, _event, after) => {
   if (after.generation === before.generation || after.phase !== 'running') return;
-  assert.equal(serving(after).length, wanted(after));
+  if (!makesWay(after)) return assert.equal(serving(after).length, wanted(after));
+  // who ails by then drains at once
+  const replaced = after.workers.filter(({ phase, generation }) => phase === 'draining' && generation === after.generation);
+  assert.ok(serving(after).length + replaced.length >= wanted(after));
 };
 
 /** Of those that are too big or too old the next is replaced when the one before is gone, and everybody else serves. */
@@ -65,11 +84,14 @@ export const theEndHasAReason: Watch = (before, event, after, effects) => {
     );
   if (before.phase !== 'running' || after.phase === 'running' || event.type === 'stop-requested' || after.failure !== null) return;
   const { length } = after.completed;
-  const expected = after.generation === 0 && 'policy' in before.reload ? before.reload.policy.workers : after.policy.workers;
+  const isScaled = event.type === 'scale-requested'; // somebody may have given up what was missing
+  const expected = after.generation === 0 && 'policy' in before.reload && !isScaled ? before.reload.policy.workers : after.policy.workers;
   assert.ok(length >= expected, `${length} of ${expected} have completed`);
   const own = before.workers.filter((worker) => isWanted(worker) && (before.generation === 0 || worker.generation === before.generation));
   const disturbed = own.filter((worker) => isDrained(worker, effects) && !ails(worker.id, before, effects)).map(({ id }) => id);
-  const surplus = own.length - (expected - before.completed.length);
+  // who drains by itself has its place until its end, which is how it completes
+  const completing = before.workers.filter((worker) => worker.phase === 'draining' && event.type === 'worker-exited' && event.worker === worker.id);
+  const surplus = own.length + completing.length - (expected - before.completed.length);
   assert.ok(disturbed.length <= Math.max(0, surplus), `${disturbed} had not completed`);
 };
 
@@ -95,6 +117,11 @@ function places({ workers, generation }: Fleet): Worker[] {
 
 function wanted({ policy, completed }: Fleet): number {
   return Math.max(0, policy.workers - completed.length);
+}
+
+/** Old workers end before new ones are started. */
+function makesWay({ policy, reload }: Fleet): boolean {
+  return !policy.overlaps || ('policy' in reload && !reload.policy.overlaps);
 }
 
 /** It ends, or stops accepting, without being told to. */

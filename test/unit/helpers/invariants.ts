@@ -10,6 +10,7 @@ import {
   aCommitBringsTheWantedWorkers,
   aReloadTakesNobodyAway,
   nobodyIsTooMuch,
+  nothingRunsTwice,
   oneIsRecycledAtATime,
   theEndHasAReason,
   thoseWhoServeSuffice,
@@ -30,6 +31,7 @@ export function invariants(): Watch {
     connectionsAreCountedOnce(),
     thoseWhoServeSuffice,
     nobodyIsTooMuch,
+    nothingRunsTwice,
     aReloadTakesNobodyAway,
     aCommitBringsTheWantedWorkers,
     oneIsRecycledAtATime(),
@@ -103,7 +105,9 @@ function connectionsAreCountedOnce(): Watch {
   const draining = new Map<number, ConnectionAccount>();
   return (before, event, after, effects) => {
     const reports = effects.flatMap((effect) => (effect.type === 'report' ? [effect.report] : []));
-    for (const report of reports) if (report.type === 'reload-committed') ended.delete(report.previous);
+    for (const report of reports) if (report.type === 'reload-committed' && !report.hasPreviousEnded) ended.delete(report.previous);
+    // where the old workers end first, that is where it begins
+    if (before.reload.phase === 'resolving' && 'policy' in after.reload && !after.reload.policy.overlaps) ended.delete(before.generation);
     const teller = 'worker' in event ? workerOf(before, event.worker) : undefined;
     if (teller?.phase === 'draining') {
       const account = accountAfter(draining.get(teller.id) ?? nothing, event, teller.drained);

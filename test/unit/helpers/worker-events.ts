@@ -13,6 +13,8 @@ export const unhealthy: HealthFailure = { request: '/healthz', status: 500, body
 export function everyEvent(worker: number, now: number): readonly WorkerStepEvent[] {
   return [
     { type: 'worker-listening', worker, now },
+    { type: 'worker-asked', worker, now },
+    { type: 'worker-answered', worker, now },
     { type: 'worker-ready', worker, now },
     { type: 'worker-preflight-failed', worker, now, failure: unhealthy },
     { type: 'worker-admitted', worker, now },

@@ -168,6 +168,8 @@ function onItsWay(worker: number): Happening[] {
   return [
     ...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })),
     { type: 'worker-listening', worker },
+    { type: 'worker-asked', worker },
+    { type: 'worker-answered', worker },
     { type: 'worker-preflight-failed', worker, failure: unhealthy },
   ];
 }

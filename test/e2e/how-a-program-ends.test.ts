@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ask, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+for (const how of ['reload', 'stop'] as const) {
+  test(`Work that a request began goes on after its answer, at a ${how}; the worker ends when it is done`, async () => {
+    using folder = temporaryFolder();
+    const gate = join(folder.path, 'gate');
+    await using rig = await startMaster({ script: 'works-on.cjs', args: [gate], flags: ['--linger', '10m'] });
+    const pid = (await ask(rig.url())).text;
+    if (how === 'reload') await rig.hup();
+    else rig.signal('SIGTERM');
+    await rig.until('worker-drained');
+    writeFileSync(gate, '');
+    await rig.until('worker-stopped', ({ exit }) => (exit as { code?: number }).code === 0);
+    assert.equal(rig.stdout, `${pid} is done\n`);
+  });
+}
+
+test('A program that handles no signal and does not end by itself is ended after --linger', async () => {
+  await using rig = await startMaster({ script: 'cleans-up.cjs', flags: ['--linger', '100ms'] });
+  await rig.hup();
+  const { exit, level } = await rig.until('worker-stopped');
+  assert.deepEqual([exit, level], [{ reason: 'exit', code: 0 }, 'info']);
+});
+
+for (const [listens, hears] of [
+  [['message', 'SIGINT', 'SIGTERM'], 'SIGTERM'],
+  [['message', 'SIGINT'], 'SIGINT'],
+  [['message'], 'shutdown'],
+] as const) {
+  test(`A program that listens to ${listens.join(', ')} cleans up at ${hears}, and 143 is no complaint`, async () => {
+    await using rig = await startMaster({ script: 'cleans-up.cjs', args: listens });
+    const [pid] = await rig.pids();
+    await rig.hup();
+    const { exit, level, message } = await rig.until('worker-stopped');
+    assert.equal(rig.stdout, `${pid} hears ${hears}\n`);
+    assert.deepEqual([exit, level], [{ reason: 'exit', code: 143 }, 'info']);
+    assert.match(message, /has ended$/);
+  });
+}
