@@ -29,6 +29,8 @@ export type Failure =
   | ({ readonly reason: 'preflight'; readonly timeoutMs: number } & HealthFailure)
   | { readonly reason: 'admit-failed'; readonly error: ErrorReport }
   | { readonly reason: 'withdrew' }
+  /** Its process runs another program now, which is no worker. */
+  | { readonly reason: 'supplanted' }
   | Ailment
   /** An operator wants the old code back. */
   | { readonly reason: 'asked'; readonly by: string }
@@ -137,6 +139,8 @@ export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-withdrew' })
   /** Its channel closed: it drains, and can't be told anything more, nor tell. */
   | (AboutWorker & { readonly type: 'worker-disconnected' })
+  /** The process has executed another program, which knows nothing of us. */
+  | (AboutWorker & { readonly type: 'worker-supplanted' })
   /** What could move at once has moved; `open` connections are still in use, or stay for good. */
   | (AboutWorker & { readonly type: 'worker-settled'; readonly moved: ConnectionCounts; readonly open: number })
   /** Its connections are gone. */

@@ -33,6 +33,7 @@ export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: n
 /** The worker after an event; whatever comes late or twice changes nothing. */
 export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   if (event.type === 'worker-exited') return exited(worker, event.exit, event.moved);
+  if (event.type === 'worker-supplanted' && isWanted(worker)) return unfit(worker, { reason: 'supplanted' }, event.now, policy);
   switch (worker.phase) {
     case 'starting':
       return whileStarting(worker, event, policy);
@@ -218,6 +219,8 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
       return [{ ...worker, withdrew: true }];
     case 'worker-disconnected':
       return [{ ...worker, withdrew: true, open: worker.open ?? 0 }];
+    case 'worker-supplanted':
+      return supplanted(worker, event.now, policy);
     case 'worker-settled':
       return [{ ...worker, open: worker.open ?? event.open, account: { ...worker.account, moved: event.moved } }];
     case 'worker-drained': {
@@ -252,9 +255,15 @@ function newlyDraining(worker: Starting | Ready | Admitted | Serving, now: numbe
   return { ...identity(worker), phase: 'draining', since: now, byItself, open: null, drained: false, account: nothing, next: 'SIGTERM' };
 }
 
-function unfit(worker: Starting | Admitted, failure: Failure, now: number, policy: Policy): WorkerStep {
+function unfit(worker: Starting | Ready | Admitted | Serving, failure: Failure, now: number, policy: Policy): WorkerStep {
   const judged: Unfit = { ...identity(worker), phase: 'unfit', failure, next: 'SIGKILL', deadline: now + policy.killTimeoutMs };
   return [judged, report(worker, { type: 'worker-unfit', failure }), { type: 'signal', worker: worker.id, signal: 'SIGTERM' }];
+}
+
+/** It finishes nothing any more. */
+function supplanted(worker: Draining, now: number, policy: Policy): WorkerStep {
+  const ending: Draining = { ...worker, withdrew: true, open: worker.open ?? 0, next: 'SIGKILL', deadline: now + policy.killTimeoutMs };
+  return [ending, report(worker, { type: 'worker-unfit', failure: { reason: 'supplanted' } }), { type: 'signal', worker: worker.id, signal: 'SIGTERM' }];
 }
 
 function escalate(worker: Draining | Unfit, now: number, policy: Policy): WorkerStep {

@@ -10,6 +10,7 @@ import { cacheFolder, installInto } from './cache.ts';
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26'];
 /** End-to-end tests that Node's version has a part in: its servers, connections, channels, handles and signals. */
 const dependent = [
+  'another-program',
   'chat-worker',
   'compatibility',
   'drain',

@@ -163,6 +163,8 @@ export function describeFailure(failure: Failure): string {
       return `could not accept: ${headline(failure.error)}`;
     case 'withdrew':
       return 'stopped accepting of its own accord';
+    case 'supplanted':
+      return 'became another program (process.execve), which is no worker';
     case 'unhealthy':
       return describeHealth(failure);
     case 'blocked':

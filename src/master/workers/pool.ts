@@ -95,7 +95,7 @@ export class WorkerPool {
       },
       onNonsense: tellSeldom((count, mistake) => note(worker, `said something malformed, which is ignored: ${mistake}${count > 1 ? ` (${count} times)` : ''}`)),
       onForeign: tellSeldom((count, message) => note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug')),
-      onDisconnect: () => dispatch({ type: 'worker-disconnected', worker }),
+      onDisconnect: (isSupplanted) => dispatch({ type: isSupplanted ? 'worker-supplanted' : 'worker-disconnected', worker }),
       onExit: (exit) => {
         router.remove(worker, (moved) => {
           dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });

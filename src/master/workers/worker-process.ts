@@ -1,11 +1,12 @@
 /** One worker's process as the master sees it: started here, spoken to here, signalled by its handle and never by a number. */
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { Server, Socket } from 'node:net';
 import type { Cancel, Clock } from '../../kernel.ts';
 import { type Handle, onHidden, sendHidden } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import { parseFromWorker } from '../../protocol/from-worker.ts';
-import type { ErrorReport, FromWorker, ToWorker, WorkerIdentity } from '../../protocol/worker.ts';
+import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
 import { type Ending, killGroup, type Spawned } from './spawn.ts';
 import { stackAsker } from './stack.ts';
 
@@ -26,8 +27,8 @@ export interface WorkerListener {
   onNonsense(mistake: string): void;
   /** Its program said something to its parent, whoever that is: programs for PM2, nodemon and others do. */
   onForeign(message: unknown): void;
-  /** Its channel is closed: it will drain, and can't be told anything more. */
-  onDisconnect(): void;
+  /** Its channel is closed: it will drain, and can't be told anything more; or it is another program now. */
+  onDisconnect(isSupplanted: boolean): void;
   onExit(exit: ProcessExit): void;
 }
 
@@ -80,10 +81,22 @@ function listenTo({ child, ended, closed, kernel }: Spawned, listener: WorkerLis
   });
   // a channel mostly closes because its process ends, which tells more
   const onDisconnect = () => {
-    if (!hasEnded) callOff = kernel.after(LAST_WORDS_MS, () => listener.onDisconnect());
+    if (!hasEnded) callOff = kernel.after(LAST_WORDS_MS, () => listener.onDisconnect(isSupplanted(child)));
   };
   if (child.connected) child.once('disconnect', onDisconnect);
   else onDisconnect();
+}
+
+/**
+ * execve(2), which programs have as `process.execve` since Node 22.15, closes the channel and leaves the pid. /proc shows the environment that a program was
+ * executed with, and the variable that makes a worker is deleted before any program of ours could pass it on. Where there is no /proc it can't be told.
+ */
+function isSupplanted({ pid }: ChildProcess): boolean {
+  try {
+    return pid !== undefined && !readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${WORKER_VARIABLE}=`);
+  } catch {
+    return false; // ENOENT; EACCES: it has changed its user
+  }
 }
 
 /** Settles with the end of the channel; should others keep that open, a moment later. */

@@ -124,6 +124,7 @@ describe('starting', () => {
     ['worker-preflight-failed', 400, [{ ...starting, preflight: unhealthy }, told({ type: 'worker-preflight-failed', failure: unhealthy })]],
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
+    ['worker-supplanted', 400, unfitAt(400, { reason: 'supplanted' })],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1009, [starting]],
     ['tick', 1010, unfitAt(1010, timedOut)],
@@ -174,6 +175,7 @@ describe('starting and listening', () => {
     ['worker-ready', 400, [ready, told({ type: 'worker-ready', afterMs: 390 })]],
     ['worker-withdrew', 400, withdrawnAt(400)],
     ['worker-disconnected', 400, disconnectedAt(400)],
+    ['worker-supplanted', 400, unfitAt(400, { reason: 'supplanted' })],
     ['worker-exited', 400, crashedBy(codeOne)],
     ['tick', 1010, unfitAt(1010, { ...timedOut, listening: true })],
   ]);
@@ -222,6 +224,7 @@ describe('ready', () => {
   table(ready, [
     ['worker-withdrew', 400, withdrawnAt(400)],
     ['worker-disconnected', 400, disconnectedAt(400)],
+    ['worker-supplanted', 400, unfitAt(400, { reason: 'supplanted' })],
     ['worker-exited', 400, crashedBy(codeOne)],
   ]);
 
@@ -236,6 +239,7 @@ describe('admitted', () => {
     ['worker-admit-failed', 600, unfitAt(600, { reason: 'admit-failed', error: boom })],
     ['worker-withdrew', 600, withdrawnAt(600)],
     ['worker-disconnected', 600, disconnectedAt(600)],
+    ['worker-supplanted', 600, unfitAt(600, { reason: 'supplanted' })],
     ['worker-exited', 600, crashedBy(codeOne)],
     ['tick', 1499, [admitted]],
     ['tick', 1500, unfitAt(1500, { ...timedOut, listening: true })],
@@ -252,6 +256,7 @@ describe('serving', () => {
     ['worker-blocked', 700, [{ ...serving, ailment: blocked }, told({ type: 'worker-ailing', ailment: blocked })]],
     ['worker-withdrew', 700, withdrawnAt(700)],
     ['worker-disconnected', 700, disconnectedAt(700)],
+    ['worker-supplanted', 700, unfitAt(700, { reason: 'supplanted' })],
     ['worker-exited', 700, crashedBy(codeOne)],
   ]);
 });
@@ -285,6 +290,15 @@ describe('draining', () => {
   table(draining, [
     ['worker-withdrew', 800, [{ ...draining, withdrew: true }]],
     ['worker-disconnected', 800, [{ ...draining, withdrew: true, open: 0 }]],
+    [
+      'worker-supplanted',
+      800,
+      [
+        { ...draining, withdrew: true, open: 0, next: 'SIGKILL', deadline: 900 },
+        told({ type: 'worker-unfit', failure: { reason: 'supplanted' } }),
+        kill('SIGTERM'),
+      ],
+    ],
     ['worker-settled', 800, [{ ...draining, open: 1, account: { ...nothing, moved: { http: 2 } } }]],
     [
       'worker-drained',

@@ -126,7 +126,7 @@ function makesWay({ policy, reload }: Fleet): boolean {
 
 /** It ends, or stops accepting, without being told to. */
 function leaves(event: FleetEvent, { id }: Worker): boolean {
-  return ['worker-exited', 'worker-withdrew', 'worker-disconnected'].includes(event.type) && 'worker' in event && event.worker === id;
+  return ['worker-exited', 'worker-withdrew', 'worker-disconnected', 'worker-supplanted'].includes(event.type) && 'worker' in event && event.worker === id;
 }
 
 function isDrained({ id }: Worker, effects: readonly Effect[]): boolean {

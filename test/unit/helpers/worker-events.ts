@@ -24,6 +24,7 @@ export function everyEvent(worker: number, now: number): readonly WorkerStepEven
     { type: 'worker-blocked', worker, now, timeoutMs: 100 },
     { type: 'worker-withdrew', worker, now },
     { type: 'worker-disconnected', worker, now },
+    { type: 'worker-supplanted', worker, now },
     { type: 'worker-settled', worker, now, moved: { http: 2 }, open: 1 },
     { type: 'worker-drained', worker, now, moved: { http: 2, tcp: 1 }, closed: {}, cut: {} },
     { type: 'worker-exited', worker, now, exit: codeOne, chance: 0.5, moved: { http: 3 } },

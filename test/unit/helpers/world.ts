@@ -116,7 +116,7 @@ export class World {
     if (event.type === 'worker-ready') told.isReady = true;
     if (event.type === 'worker-withdrew') told.hasWithdrawn = true;
     if (event.type === 'worker-settled') told.hasSettled = true;
-    if (event.type === 'worker-disconnected') told.isDisconnected = true;
+    if (event.type === 'worker-disconnected' || event.type === 'worker-supplanted') told.isDisconnected = true;
     if ('moved' in event) told.moved = event.moved;
     if (event.type === 'worker-blocked') told.isBlocked = true;
     if (event.type !== 'worker-admitted') return;
@@ -156,6 +156,7 @@ function mayDo(process: Process): Happening[] {
     ...ends,
     { type: 'worker-withdrew', worker },
     { type: 'worker-disconnected', worker },
+    { type: 'worker-supplanted', worker },
     ...(isReady ? [] : onItsWay(worker)),
     ...(isAdmitting ? accepting(worker) : []),
     ...(process.isServing && !process.isBlocked ? watched(worker) : []),
