@@ -15,6 +15,7 @@ const dependent = [
   'compatibility',
   'drain',
   'echo-worker',
+  'given-to-children',
   'handoff-awaits',
   'handoff-http',
   'handoff-http-declined',
