@@ -81,7 +81,7 @@ export class WorkerPool {
   }
 
   #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog }: Order): void {
-    const { dispatch, note, listeners, files, router } = this.#host;
+    const { dispatch, note, listeners, files, router, kernel } = this.#host;
     const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host);
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
@@ -93,8 +93,12 @@ export class WorkerPool {
         if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
         else this.#hear(worker, message, handle);
       },
-      onNonsense: tellSeldom((count, mistake) => note(worker, `said something malformed, which is ignored: ${mistake}${count > 1 ? ` (${count} times)` : ''}`)),
-      onForeign: tellSeldom((count, message) => note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug')),
+      onNonsense: tellSeldom(kernel.now, (count, mistake) =>
+        note(worker, `said something malformed, which is ignored: ${mistake}${count > 1 ? ` (${count} times)` : ''}`),
+      ),
+      onForeign: tellSeldom(kernel.now, (count, message) =>
+        note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug'),
+      ),
       onDisconnect: (isSupplanted) => dispatch({ type: isSupplanted ? 'worker-supplanted' : 'worker-disconnected', worker }),
       onExit: (exit) => {
         router.remove(worker, (moved) => {

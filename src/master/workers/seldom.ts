@@ -3,7 +3,7 @@
 const PAUSE_MS = 60_000;
 
 /** @returns to be called each time; it tells of the first at once, then at most once a minute, each time with how many there were since */
-export function tellSeldom<What>(tell: (count: number, last: What) => void, now: () => number = () => performance.now()): (what: What) => void {
+export function tellSeldom<What>(now: () => number, tell: (count: number, last: What) => void): (what: What) => void {
   let toldAt = Number.NEGATIVE_INFINITY;
   let count = 0;
   return (what) => {

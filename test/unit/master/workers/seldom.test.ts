@@ -6,8 +6,8 @@ test('The first is told at once, the others once a minute, with how many there w
   const told: [number, string][] = [];
   let now = 0;
   const happens = tellSeldom<string>(
-    (count, last) => told.push([count, last]),
     () => now,
+    (count, last) => told.push([count, last]),
   );
   for (const at of [0, 1, 59_999, 60_000, 60_001, 120_000]) {
     now = at;
