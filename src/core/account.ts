@@ -6,10 +6,11 @@ export const nothing: ConnectionAccount = { moved: {}, closed: {}, cut: {} };
 
 /** Kind by kind. */
 export function addAccounts(a: ConnectionAccount, b: ConnectionAccount): ConnectionAccount {
-  return { moved: add(a.moved, b.moved), closed: add(a.closed, b.closed), cut: add(a.cut, b.cut) };
+  return { moved: addCounts(a.moved, b.moved), closed: addCounts(a.closed, b.closed), cut: addCounts(a.cut, b.cut) };
 }
 
-function add(a: ConnectionCounts, b: ConnectionCounts): ConnectionCounts {
+/** Key by key. */
+export function addCounts(a: ConnectionCounts, b: ConnectionCounts): ConnectionCounts {
   const kinds = [...new Set([...Object.keys(a), ...Object.keys(b)])];
   return Object.fromEntries(kinds.map((kind) => [kind, (a[kind] ?? 0) + (b[kind] ?? 0)]));
 }

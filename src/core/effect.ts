@@ -1,5 +1,5 @@
 /** All that the shell can be asked to do. Effects are imperatives; what comes of them returns as events. */
-import type { Ailment, Canary, ConnectionAccount, Exit, Failure, HealthFailure, Policy } from './event.ts';
+import type { Ailment, Canary, ConnectionAccount, Exit, Failure, HealthFailure, Policy, Stays } from './event.ts';
 
 export type Effect =
   /**
@@ -42,6 +42,8 @@ export type Report =
   /** It was taken for a program that listens nowhere. */
   | (AboutWorker & { readonly type: 'worker-listens' })
   | (AboutWorker & { readonly type: 'worker-draining'; readonly byItself: boolean })
+  /** It could not hand over all that was to move. */
+  | (AboutWorker & { readonly type: 'worker-kept'; readonly stayed: Stays })
   | (AboutWorker & { readonly type: 'worker-drained'; readonly afterMs: number } & ConnectionAccount)
   | (AboutWorker & { readonly type: 'worker-overran'; readonly signal: 'SIGTERM' | 'SIGKILL' })
   | (AboutWorker & { readonly type: 'worker-unfit'; readonly failure: Failure })
@@ -88,6 +90,8 @@ interface CommittedOutcome {
   readonly connections: ConnectionAccount;
   /** Connections that were still with workers of that generation. */
   readonly open: number;
+  /** Those of them that were to move; not there if none was. */
+  readonly stayed?: Stays;
   readonly requests: readonly number[];
   readonly durationMs: number;
 }

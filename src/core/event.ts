@@ -56,6 +56,9 @@ export type Exit = Extract<Failure, { reason: 'exit' | 'signal' | 'spawn-failed'
 /** Connections by kind: a kind of protocol → how many. */
 export type ConnectionCounts = Readonly<Record<string, number>>;
 
+/** Connections that were to move and did not, by the reason. */
+export type Stays = ConnectionCounts;
+
 /** What became of the connections of a worker, or of a generation, that drains. */
 export interface ConnectionAccount {
   /** They go on in another worker; their clients have noticed nothing. */
@@ -142,7 +145,7 @@ export type WorkerEvent =
   /** The process has executed another program, which knows nothing of us. */
   | (AboutWorker & { readonly type: 'worker-supplanted' })
   /** What could move at once has moved; `open` connections are still in use, or stay for good. */
-  | (AboutWorker & { readonly type: 'worker-settled'; readonly moved: ConnectionCounts; readonly open: number })
+  | (AboutWorker & { readonly type: 'worker-settled'; readonly moved: ConnectionCounts; readonly open: number; readonly stayed?: Stays })
   /** Its connections are gone. */
   | (AboutWorker & { readonly type: 'worker-drained' } & ConnectionAccount)
   /** `chance` in [0, 1) is the jitter of the delay that may follow. */

@@ -2,13 +2,14 @@
  * The reload as a transaction: start, admit, prove, commit or roll back. PURE.
  * The old generation is told nothing before the commit; whatever fails before it ends with the new workers stopped.
  */
-import { nothing } from './account.ts';
+import { addCounts, nothing } from './account.ts';
 import { noCrashes } from './backoff.ts';
 import type { Outcome } from './effect.ts';
-import type { ErrorReport, Failure, Policy } from './event.ts';
+import type { ErrorReport, Failure, Policy, Stays } from './event.ts';
 import { type Holding, judge, type Proving, type Request, type Resolving, type Starting, type Uncommitted } from './reload.ts';
 import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { drain, isGone, isWanted } from './worker.ts';
+import type { Draining } from './worker-state.ts';
 
 const noCanary: ErrorReport = {
   name: 'GracefulError',
@@ -131,13 +132,16 @@ function commit(fleet: Fleet, reload: Proving, now: number): FleetStep {
 function finish(fleet: Fleet, now: number): FleetStep {
   if (fleet.reload.phase !== 'retiring') return [fleet];
   const { generation, previous, startedAt, requests } = fleet.reload;
-  const open = fleet.workers.reduce((sum, worker) => (worker.generation === previous && worker.phase === 'draining' ? sum + (worker.open ?? 0) : sum), 0);
+  const left = fleet.workers.filter((worker): worker is Draining => worker.generation === previous && worker.phase === 'draining');
+  const open = left.reduce((sum, worker) => sum + (worker.open ?? 0), 0);
+  const stayed = left.reduce<Stays>((sum, worker) => addCounts(sum, worker.stayed ?? {}), {});
   const outcome: Outcome = {
     outcome: 'committed',
     generation,
     previous,
     connections: accountOf(fleet, previous),
     open,
+    ...(Object.keys(stayed).length > 0 && { stayed }),
     requests: requests.map(({ id }) => id),
     durationMs: now - startedAt,
   };

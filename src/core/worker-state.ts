@@ -1,5 +1,5 @@
 /** What is known of a worker in each phase of its life. PURE. */
-import type { Ailment, ConnectionAccount, Exit, Failure, HealthFailure } from './event.ts';
+import type { Ailment, ConnectionAccount, Exit, Failure, HealthFailure, Stays } from './event.ts';
 
 /** What stays the same all its life. */
 export interface Identity {
@@ -49,6 +49,8 @@ export type Draining = Identity & {
   readonly withdrew: boolean;
   /** Connections left when all that could move at once had moved; null: it has not come so far. */
   readonly open: number | null;
+  /** Those of them that were to move. */
+  readonly stayed?: Stays;
   readonly drained: boolean;
   readonly account: ConnectionAccount;
   /** The signal that the next passed deadline sends. */

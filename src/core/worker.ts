@@ -213,6 +213,13 @@ function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy
   }
 }
 
+/** What it was left with the first time stands. */
+function settle(worker: Draining, { moved, open, stayed = {} }: Extract<WorkerEvent, { type: 'worker-settled' }>): WorkerStep {
+  const settled = { ...worker, open: worker.open ?? open, account: { ...worker.account, moved } };
+  if (worker.open !== null || Object.keys(stayed).length === 0) return [settled];
+  return [{ ...settled, stayed }, report(worker, { type: 'worker-kept', stayed })];
+}
+
 function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
     case 'worker-withdrew':
@@ -222,7 +229,7 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
     case 'worker-supplanted':
       return supplanted(worker, event.now, policy);
     case 'worker-settled':
-      return [{ ...worker, open: worker.open ?? event.open, account: { ...worker.account, moved: event.moved } }];
+      return settle(worker, event);
     case 'worker-drained': {
       if (worker.drained) return [worker];
       const { moved, closed, cut } = event;

@@ -5,6 +5,7 @@ import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from './worker.ts';
 const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
 const counts = v.record(label, v.pipe(whole, v.minValue(0)));
+const reasons = v.optional(v.record(v.pipe(v.string(), v.maxLength(512)), v.pipe(whole, v.minValue(0))));
 const TEXT_LIMIT = 64 * 1024;
 const longText = v.pipe(
   v.string(),
@@ -49,7 +50,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('offer'), id: whole, listener: whole, kind: label, baggage: v.pipe(v.string(), v.maxLength(BAGGAGE_LIMIT)) }),
   v.object({ type: v.literal('adopted'), ticket: whole, connections: v.pipe(whole, v.minValue(0)) }),
   v.object({ type: v.literal('refused'), ticket: whole, reason: longText, isFinal: v.boolean() }),
-  v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)) }),
+  v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)), stayed: reasons }),
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),
   v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.pipe(v.number(), v.minValue(0)) }),

@@ -85,8 +85,8 @@ export type FromWorker =
   | { readonly type: 'adopted'; readonly ticket: number; readonly connections: number }
   /** It is not, and nothing was read from it. `isFinal`: nor would it be a moment later. */
   | { readonly type: 'refused'; readonly ticket: number; readonly reason: string; readonly isFinal: boolean }
-  /** Everything that could be handed over at once was; `open` connections are left. */
-  | { readonly type: 'settled'; readonly open: number }
+  /** Everything that could be handed over at once was; `open` connections are left, of which `stayed` were to move: how many, by reason. */
+  | { readonly type: 'settled'; readonly open: number; readonly stayed?: ConnectionCounts }
   /** All its connections are gone: `closed` gracefully, `cut` at the timeout; not counted are those that others adopted. */
   | { readonly type: 'drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts }
   /** An error is about to kill it. */

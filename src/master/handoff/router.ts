@@ -184,7 +184,7 @@ export class Router {
     }
     tried.add(to);
     const ticket = this.#issue(to);
-    if (ticket === undefined) return this.#next({ ...move, reason: 'no ticket could be written', isFinal: false });
+    if (typeof ticket === 'string') return this.#next({ ...move, reason: `no ticket could be written (${ticket})`, isFinal: false });
     this.#moves.set(ticket, { ...move, to, deadline: this.#host.clock.now() + SILENCE_MS, isTaken: false });
     // it must not be waited for: the worker reads the ticket away when it looks for the next one
     const lost = { type: 'refused', ticket, reason: 'its descriptor did not arrive', isFinal: false } as const;
@@ -192,12 +192,13 @@ export class Router {
     this.#timer ??= this.#host.clock.every(SILENCE_MS / 4, () => this.#look());
   }
 
-  #issue(worker: number): number | undefined {
+  /** @returns the ticket, or why there is none */
+  #issue(worker: number): number | string {
     const ticket = nextTicket(this.#lastTicket);
     try {
       this.#lanes.get(worker)?.tickets?.issue(ticket);
-    } catch {
-      return undefined; // ENOSPC and its like
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error); // ENOSPC and its like
     }
     this.#lastTicket = ticket;
     return ticket;

@@ -1,6 +1,6 @@
 /** What happened, in words: a level, a line, and for machines the facts. */
 import type { Outcome, Refusal, Report } from '../../core/effect.ts';
-import type { ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure, HealthFailure } from '../../core/event.ts';
+import type { ConnectionAccount, ConnectionCounts, ErrorReport, Exit, Failure, HealthFailure, Stays } from '../../core/event.ts';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
 
@@ -99,6 +99,8 @@ function describeWorker(report: WorkerReport, who: string): Line {
       return info(`${who} listens only now; --wait-ready, or --listen, makes a start wait for it`);
     case 'worker-draining':
       return info(`${who} drains${report.byItself ? ' of its own accord' : ''}`);
+    case 'worker-kept':
+      return warn(`${who} keeps ${describeStays(report.stayed)}`);
     case 'worker-drained':
       return { level: total(report.cut) > 0 ? 'warn' : 'info', text: `${who} is drained after ${duration(report.afterMs)}${andAccount(report)}` };
     case 'worker-overran':
@@ -128,9 +130,10 @@ function describeWorker(report: WorkerReport, who: string): Line {
 export function describeOutcome(outcome: Outcome, pidOf: PidOf): Line {
   if (outcome.outcome === 'committed') {
     if (outcome.previous === 0) return info(`started: generation ${outcome.generation} serves after ${duration(outcome.durationMs)}`);
-    const { generation, previous, durationMs, connections, open } = outcome;
+    const { generation, previous, durationMs, connections, open, stayed } = outcome;
     const left = open > 0 ? `; ${plural(open, 'connection')} still with generation ${previous}` : '';
-    return info(`reloaded: generation ${generation} serves in place of ${previous} after ${duration(durationMs)}${andAccount(connections)}${left}`);
+    const why = stayed === undefined ? '' : `; ${describeStays(stayed)}`;
+    return info(`reloaded: generation ${generation} serves in place of ${previous} after ${duration(durationMs)}${andAccount(connections)}${left}${why}`);
   }
   const { failure, previous, serving, worker } = outcome;
   const pid = worker === null ? undefined : pidOf(worker);
@@ -248,6 +251,12 @@ export function describeAccount({ moved, closed, cut }: ConnectionAccount): stri
     ['cut', cut],
   ] as const;
   return parts.flatMap(([what, byKind]) => (total(byKind) > 0 ? `${what}: ${counts(byKind)}` : [])).join(', ');
+}
+
+/** `12 connections that could not move: no ticket could be written (ENOSPC)` */
+function describeStays(stayed: Stays): string {
+  const reasons = Object.entries(stayed).map(([reason, count], _index, all) => (all.length === 1 ? reason : `${reason} (${count})`));
+  return `${plural(total(stayed), 'connection')} that could not move: ${reasons.join(', ')}`;
 }
 
 function andAccount(account: ConnectionAccount): string {

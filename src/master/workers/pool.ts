@@ -184,7 +184,7 @@ export class WorkerPool {
       case 'drained':
         return dispatch({ type: 'worker-drained', worker, moved: router.movedOf(worker), closed: message.closed, cut: message.cut });
       case 'settled':
-        return dispatch({ type: 'worker-settled', worker, moved: router.movedOf(worker), open: message.open });
+        return dispatch({ type: 'worker-settled', worker, moved: router.movedOf(worker), open: message.open, stayed: message.stayed ?? {} });
       case 'offer':
         return router.onOffer(worker, message, handle);
       case 'adopted':

@@ -11,7 +11,7 @@ import { type ConnectionHandle, hasHandle, lend } from '../../node/connection.ts
 import { unlist } from '../../node/http.ts';
 import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { addCounts, countKinds } from '../counts.ts';
-import { isHttpServer, kindOf, type WatchedServer } from '../servers.ts';
+import { connectionsOf, isHttpServer, kindOf, type WatchedServer } from '../servers.ts';
 import type { Baggage, Carrier } from './carrier.ts';
 import { type Departed, makeDeparted } from './departed.ts';
 import { httpCarrier } from './http.ts';
@@ -34,6 +34,8 @@ const RETRY_MS = 1_000;
 const FOLLOWERS_MS = 1_000;
 
 const MOST_COMPLAINTS = 20;
+const MOST_REASONS = 5;
+const LONGEST_REASON = 300;
 
 /** A connection that was found quiet. */
 export interface Candidate {
@@ -91,6 +93,8 @@ class ConnectionMover implements Mover {
   /** Connections that nobody wanted, or whose state can't cross: they end here. */
   readonly #unwanted = new WeakSet<Socket>();
   readonly #notBefore = new WeakMap<Socket, number>();
+  /** Why it did not move, the last time. */
+  readonly #reasons = new WeakMap<Socket, string>();
   readonly #complaints = new Set<string>();
   #queue: (Candidate & { readonly bytesRead: number })[] = [];
   #lastId = 0;
@@ -150,6 +154,7 @@ class ConnectionMover implements Mover {
     const socket = takeBack(this.#host, flight, (text) => this.#complain(text));
     if (socket && isFinal) this.#unwanted.add(socket);
     else if (socket) this.#notBefore.set(socket, performance.now() + RETRY_MS);
+    if (socket) this.#reasons.set(socket, reason.slice(0, LONGEST_REASON));
     this.#next();
   }
 
@@ -191,8 +196,19 @@ class ConnectionMover implements Mover {
   }
 
   #settle(): void {
-    if (!this.#hasSettled) this.#host.tell({ type: 'settled', open: this.#host.servers.count() });
+    if (this.#hasSettled) return;
     this.#hasSettled = true;
+    const stayed = this.#stayed();
+    this.#host.tell({ type: 'settled', open: this.#host.servers.count(), ...(Object.keys(stayed).length > 0 && { stayed }) });
+  }
+
+  /** How many are left that were to move, by reason, the most frequent ones. */
+  #stayed(): ConnectionCounts {
+    const { servers } = this.#host;
+    const open = servers.list().flatMap((watched) => connectionsOf(watched, servers));
+    const counts = countKinds(open.flatMap((socket) => this.#reasons.get(socket) ?? []));
+    const most = Object.entries(counts).sort(([, one], [, other]) => other - one);
+    return Object.fromEntries(most.slice(0, MOST_REASONS));
   }
 
   #pump(): void {
@@ -239,6 +255,7 @@ class ConnectionMover implements Mover {
       return { baggage, text };
     } catch (error) {
       this.#unwanted.add(socket);
+      this.#reasons.set(socket, 'its state could not be handed over');
       this.#complain(`the state of a connection can't be handed over: ${error instanceof Error ? error.message : String(error)}`);
       return undefined;
     }

@@ -717,6 +717,21 @@ describe('the connections of a generation', () => {
     assert.deepEqual([outcome.connections, outcome.open], [{ moved: { http: 4, tcp: 1 }, closed: { http: 3 }, cut: {} }, 7]);
   });
 
+  test('that were to move and did not are told by reason, of each worker and of all', () => {
+    const story = retiring();
+    story.withdraw(1, 2, 3);
+    for (const [worker, open, stayed] of [
+      [1, 4, { 'no room': 3 }],
+      [2, 5, { 'no room': 1, silence: 1 }],
+    ] as const) {
+      story.settle(worker, {}, open, stayed);
+      assert.deepEqual(story.told('worker-kept'), [{ type: 'worker-kept', worker, generation: 1, stayed }]);
+    }
+    story.settle(3, {}, 0);
+    const [outcome] = story.told('reload-finished');
+    assert.deepEqual(outcome?.outcome === 'committed' && outcome.stayed, { 'no room': 4, silence: 1 });
+  });
+
   test('that its workers were left with count as open only while they are', () => {
     const story = retiring();
     story.withdraw(1, 2, 3);

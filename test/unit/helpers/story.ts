@@ -1,6 +1,6 @@
 /** A fleet that is told what happens, one event at a time, on a clock that only the test moves. */
 import type { Effect, Report } from '../../../src/core/effect.ts';
-import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Happening, Policy, Scaling } from '../../../src/core/event.ts';
+import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Happening, Policy, Scaling, Stays } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
 import type { Worker } from '../../../src/core/worker.ts';
 import { boom, codeOne } from './worker-events.ts';
@@ -82,8 +82,8 @@ export class Story {
   }
 
   /** All that could move at once has moved. */
-  settle(worker: number, moved: ConnectionCounts = {}, open = 0): readonly Effect[] {
-    return this.tell({ type: 'worker-settled', worker, moved, open });
+  settle(worker: number, moved: ConnectionCounts = {}, open = 0, stayed: Stays = {}): readonly Effect[] {
+    return this.tell({ type: 'worker-settled', worker, moved, open, stayed });
   }
 
   /** Each of them stopped accepting, and had nothing to hand over. */

@@ -38,6 +38,7 @@ describe('a message of every kind is understood', () => {
     { type: 'adopted', ticket: 2 ** 32 - 1, connections: 0 },
     { type: 'refused', ticket: 1, reason: 'no such server', isFinal: true },
     { type: 'settled', open: 0 },
+    { type: 'settled', open: 2, stayed: { 'no room': 2 } },
     { type: 'drained', closed: { http: 2, tcp: 0 }, cut: {} },
     { type: 'failed', error: { ...error, stack: 'at x', code: 'ENOENT', syscall: 'open' } },
     { type: 'vitals', id: 3, connections: 0, rssBytes: 1 },
