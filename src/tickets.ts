@@ -15,7 +15,7 @@ export interface Tickets {
   readonly fd: number;
   /** @param ticket 1 to 2^32 - 1 @throws a system error, such as ENOSPC; then nothing was issued */
   issue(ticket: number): void;
-  /** Takes back all tickets that the worker has not taken. */
+  /** Takes back all tickets that the worker has not taken. Never throws. */
   recall(): Set<number>;
   /** Once. Never throws. */
   close(): void;
@@ -67,7 +67,12 @@ export function nextTicket(ticket: number): number {
   return ticket === LAST_TICKET ? 1 : ticket + 1;
 }
 
+/** What can't be read is nobody's: whoever looks for it finds that it is not there. */
 function readTicket(fd: number): number | undefined {
   const bytes = Buffer.alloc(TICKET_BYTES);
-  return readSync(fd, bytes, 0, TICKET_BYTES, null) === TICKET_BYTES ? bytes.readUInt32LE() : undefined;
+  try {
+    return readSync(fd, bytes, 0, TICKET_BYTES, null) === TICKET_BYTES ? bytes.readUInt32LE() : undefined;
+  } catch {
+    return undefined; // EIO
+  }
 }

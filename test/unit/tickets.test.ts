@@ -71,6 +71,15 @@ test('a close that fails is no error: the descriptor is gone all the same', () =
   tickets.close();
 });
 
+test('tickets that can’t be read are nobody’s', () => {
+  using folder = makeFolder();
+  const tickets = makeTickets(join(folder.path, 'tickets'));
+  tickets.issue(1);
+  closeSync(tickets.fd);
+  assert.equal(ticketTaker(tickets.fd)(1), false);
+  assert.deepEqual(tickets.recall(), new Set());
+});
+
 test('a ticket is taken once', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);

@@ -24,7 +24,7 @@ const faults: Readonly<Record<Kind, readonly string[]>> = {
   fork: ['it throws', 'it never begins', 'it dies at once', 'it hangs', ...ofMaster],
   'open tickets': ['no space'],
   'issue a ticket': ['no space'],
-  'recall tickets': ['an error'],
+  'recall tickets': ['they are not to be read'],
   name: ['it dies'],
   send: [...ofProcess, 'the channel closes'],
   'send a handle': [...ofProcess, 'the channel closes', 'its handle is lost'],
