@@ -77,7 +77,7 @@ export type Report =
   | { readonly type: 'stopping'; readonly by: string; readonly workers: number }
   | { readonly type: 'stopping-at-once'; readonly by: string };
 
-export type Refusal = 'stopping' | 'overtaken' | 'no-canary' | 'nothing-to-roll-back' | 'already-rolled-back';
+export type Refusal = 'stopping' | 'overtaken' | 'no-canary' | 'nothing-to-roll-back' | 'already-rolled-back' | 'too-many-wait';
 
 /** How a reload ended. `requests` are those it answers. */
 export type Outcome = CommittedOutcome | RolledBackOutcome;

@@ -155,6 +155,8 @@ interface Asked {
   readonly now: number;
   readonly request: number;
   readonly by: string;
+  /** Somebody waits for the answer: see `caller-left`. */
+  readonly isAwaited?: boolean;
 }
 
 /** How the number of workers is to change; it stays within 1 and 1024. */
@@ -177,6 +179,8 @@ export type FleetEvent =
     })
   /** To so many workers, or by so many. */
   | (Asked & { readonly type: 'scale-requested'; readonly change: Scaling })
+  /** Nobody waits for the answer to that request any more. */
+  | { readonly type: 'caller-left'; readonly now: number; readonly request: number }
   | { readonly type: 'release-resolved'; readonly now: number; readonly generation: number; readonly policy: Policy }
   | { readonly type: 'release-rejected'; readonly now: number; readonly generation: number; readonly error: ErrorReport }
   /** A second one stops at once. */

@@ -10,6 +10,7 @@ import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdic
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
 import { countCrashes, missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
+import { abandon, areAlike, enqueue, MOST_QUEUED } from './queue.ts';
 import type { Request } from './reload.ts';
 import { requestScale, scaledPolicy, scaleRule } from './scale.ts';
 import { accountOf, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report } from './state.ts';
@@ -18,7 +19,7 @@ import { complete, cut, type Draining, drain, isGone, step as stepWorker, type W
 
 export type { Fleet, FleetStep } from './state.ts';
 
-type Asked = { readonly request: number; readonly by: string; readonly now: number };
+type Asked = { readonly request: number; readonly by: string; readonly now: number; readonly isAwaited?: boolean };
 type Rule = (fleet: Fleet, now: number) => FleetStep;
 
 const rules: readonly Rule[] = [
@@ -91,7 +92,7 @@ export function nextDeadline(fleet: Fleet): number {
 function apply(fleet: Fleet, event: FleetEvent): FleetStep {
   switch (event.type) {
     case 'reload-requested':
-      return requestReload(fleet, { id: event.request, by: event.by, ...(event.canary && { canary: event.canary }) }, event.now);
+      return requestReload(fleet, { ...requestOf(event), ...(event.canary && { canary: event.canary }) }, event.now);
     case 'promote-requested':
       return requestPromotion(fleet, event);
     case 'rollback-requested':
@@ -106,6 +107,8 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
       return fleet.reload.phase === 'resolving' && fleet.reload.generation === event.generation
         ? rollBack(fleet, fleet.reload, { reason: 'release-rejected', error: event.error }, null, event.now)
         : [fleet];
+    case 'caller-left':
+      return [{ ...fleet, queued: abandon(fleet.queued, event.request) }];
     case 'stop-requested':
       return requestStop(fleet, event.by);
     case 'tick':
@@ -119,28 +122,35 @@ function apply(fleet: Fleet, event: FleetEvent): FleetStep {
   }
 }
 
+function requestOf({ request, by, isAwaited = false }: Asked): Request {
+  return { id: request, by, isAwaited };
+}
+
 function requestReload(fleet: Fleet, request: Request, now: number): FleetStep {
   if (fleet.phase !== 'running') {
     const outcome: Outcome = { ...rolledBack(fleet, { reason: 'stopping' }, null), generation: fleet.generation, requests: [request.id], durationMs: 0 };
     return [fleet, report({ type: 'reload-finished', ...outcome })];
   }
   if (fleet.reload.phase === 'idle') return startReload(fleet, [request], now);
+  if (fleet.queued.length >= MOST_QUEUED) return refuse(fleet, request.id, request.by, 'too-many-wait');
   const isHeld = fleet.reload.phase === 'holding';
-  return [{ ...fleet, queued: [...fleet.queued, request] }, report({ type: 'reload-queued', request: request.id, by: request.by, isHeld })];
+  return [{ ...fleet, queued: enqueue(fleet.queued, request) }, report({ type: 'reload-queued', request: request.id, by: request.by, isHeld })];
 }
 
-function requestPromotion(fleet: Fleet, { request, by }: Asked): FleetStep {
+function requestPromotion(fleet: Fleet, asked: Asked): FleetStep {
+  const { request, by } = asked;
   const { reload } = fleet;
   if (reload.phase !== 'holding') return refuse(fleet, request, by, fleet.phase === 'running' ? 'no-canary' : 'stopping');
-  return promote(fleet, { ...reload, requests: [...reload.requests, { id: request, by }] }, by);
+  return promote(fleet, { ...reload, requests: [...reload.requests, requestOf(asked)] }, by);
 }
 
 /** Whoever waits for a reload is answered as well: code that is not wanted must not come in by the queue. */
-function requestRollback(fleet: Fleet, { request, by, now, isForced }: Asked & { readonly isForced?: boolean }): FleetStep {
+function requestRollback(fleet: Fleet, asked: Asked & { readonly isForced?: boolean }): FleetStep {
+  const { request, by, now, isForced } = asked;
   const { reload, queued, previous, lastOutcome } = fleet;
   if (fleet.phase !== 'running') return refuse(fleet, request, by, 'stopping');
   if (fleet.generation > 0 && isUncommitted(reload)) {
-    const requests = [...reload.requests, ...queued, { id: request, by }];
+    const requests = [...reload.requests, ...queued, requestOf(asked)];
     return rollBack({ ...fleet, queued: [] }, { ...reload, requests }, { reason: 'asked', by }, null, now);
   }
   if (!isForced && reload.phase === 'idle' && lastOutcome?.outcome === 'rolled-back') return refuse(fleet, request, by, 'already-rolled-back');
@@ -148,7 +158,7 @@ function requestRollback(fleet: Fleet, { request, by, now, isForced }: Asked & {
   const overtaken = queued.filter(({ from }) => from === undefined);
   const refusals = overtaken.map((other) => report({ type: 'request-refused', request: other.id, by: other.by, reason: 'overtaken' }));
   const rollbacks = queued.filter(({ from }) => from !== undefined);
-  const [next, ...effects] = requestReload({ ...fleet, queued: rollbacks }, { id: request, by, from: previous }, now);
+  const [next, ...effects] = requestReload({ ...fleet, queued: rollbacks }, { ...requestOf(asked), from: previous }, now);
   return [next, ...refusals, ...effects];
 }
 
@@ -251,9 +261,7 @@ function queueRule(fleet: Fleet, now: number): FleetStep {
   const { queued } = fleet;
   if (fleet.phase !== 'running' || fleet.reload.phase !== 'idle' || queued.length === 0) return [fleet];
   const [first] = queued;
-  const others = queued.findIndex(
-    ({ from, canary }) => from !== first?.from || canary?.workers !== first?.canary?.workers || canary?.holdMs !== first?.canary?.holdMs,
-  );
+  const others = queued.findIndex((request) => !areAlike(request, first));
   const next = others === -1 ? queued : queued.slice(0, others);
   return startReload({ ...fleet, queued: queued.slice(next.length) }, next, now);
 }

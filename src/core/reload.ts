@@ -16,6 +16,8 @@ export interface Request {
   readonly id: number;
   readonly by: string;
   readonly canary?: Canary;
+  /** Somebody waits for its answer. */
+  readonly isAwaited?: boolean;
   /** The generation that is to come back. */
   readonly from?: number;
 }

@@ -186,8 +186,8 @@ export class Supervisor {
     }
   }
 
-  #ask(command: Command, by: string): void {
-    this.#loop.dispatch({ ...command, request: ++this.#lastRequest, by });
+  #ask(command: Command, by: string, isAwaited = false): void {
+    this.#loop.dispatch({ ...command, request: ++this.#lastRequest, by, isAwaited });
   }
 
   #afterTurn(): void {
@@ -264,9 +264,13 @@ export class Supervisor {
   }
 
   #askFor(command: Command, tell: (line: ControlLine) => void): () => void {
-    const silence = this.#subscribers.awaitAnswer(this.#lastRequest + 1, tell); // it may be over within the call
-    this.#ask(command, 'control');
-    return silence;
+    const request = this.#lastRequest + 1;
+    const silence = this.#subscribers.awaitAnswer(request, tell); // it may be over within the call
+    this.#ask(command, 'control', true);
+    return () => {
+      silence();
+      this.#loop.dispatch({ type: 'caller-left', request });
+    };
   }
 
   #stopFor(tell: (line: ControlLine) => void): () => void {

@@ -23,8 +23,14 @@ const paths: Readonly<Record<string, string>> = {
   '/stop': 'POST',
 };
 
+/** Bytes that wait for one who asked. */
+const MOST_BACKLOG = 256 * 1024;
+/** More are hung up on: nobody may keep the master from what it is for. */
+const MOST_CALLERS = 1000;
+
 /** Answers requests from now on. */
 export function serveControl(server: Server, control: Control): void {
+  server.maxConnections = MOST_CALLERS;
   server.on('request', (request, response) => void answer(control, request, response).catch((error) => fail(response, 500, String(error))));
 }
 
@@ -43,6 +49,8 @@ async function answer(control: Control, request: IncomingMessage, response: Serv
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
   response.flushHeaders();
   const tell = (line: ControlLine) => {
+    // who does not read misses what happens, but not how it ends
+    if (line.type === 'event' && response.writableLength > MOST_BACKLOG) return;
     response.write(`${JSON.stringify(line)}\n`);
     if (line.type !== 'event') response.end();
   };

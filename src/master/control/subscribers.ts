@@ -33,7 +33,10 @@ export class Subscribers {
     const listener = (report: Report, line: Line) => tell(toEvent(report, line));
     this.#listeners.add(listener);
     this.#awaitingStop.add(tell);
-    return () => void this.#listeners.delete(listener);
+    return () => {
+      this.#listeners.delete(listener);
+      this.#awaitingStop.delete(tell);
+    };
   }
 
   /** The master ends. */

@@ -14,6 +14,7 @@ export interface Line {
 const refusals: Readonly<Record<Refusal, string>> = {
   stopping: 'the master is stopping',
   overtaken: 'the code before has been asked for since',
+  'too-many-wait': 'a thousand requests wait for the reload that is on already',
   'no-canary': 'there is no canary to promote',
   'nothing-to-roll-back': 'there is nothing to go back to: no reload has been committed',
   'already-rolled-back': 'the last reload came to nothing, the code before it serves: there is nothing to roll back; --force goes back behind that',

@@ -6,7 +6,7 @@ import type { Worker } from '../../../src/core/worker.ts';
 import { boom, codeOne } from './worker-events.ts';
 
 /** What somebody asks for; who adds the number of the request. */
-export type Command = Happening extends infer E ? (E extends { request: number } ? Omit<E, 'request' | 'by'> : never) : never;
+export type Command = Happening extends infer E ? (E extends { request: number; by: string } ? Omit<E, 'request' | 'by'> : never) : never;
 export type ReportOf<T extends Report['type']> = Extract<Report, { type: T }>;
 
 export class Story {
@@ -34,7 +34,7 @@ export class Story {
 
   /** A request, and its number. */
   ask(command: Command): number {
-    this.tell({ ...command, request: ++this.#lastRequest, by: 'test' });
+    this.tell({ ...command, request: ++this.#lastRequest, by: 'test', isAwaited: true });
     return this.#lastRequest;
   }
 

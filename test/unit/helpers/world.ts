@@ -57,7 +57,7 @@ export class World {
 
   /** Somebody asks for something. */
   ask(command: Command): void {
-    this.tell({ ...command, request: ++this.#lastRequest, by: 'world' });
+    this.tell({ ...command, request: ++this.#lastRequest, by: 'world', isAwaited: true });
   }
 
   reload(): void {
