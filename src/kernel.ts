@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import { systemCode } from './errors.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
 import { makeTickets, type Tickets } from './tickets.ts';
 
@@ -25,6 +26,11 @@ export interface Kernel extends Clock {
   fork(script: string, args: readonly string[], options: ForkOptions): ChildProcess;
   /** SIGKILL to a process and all of its group. @throws ESRCH, EPERM */
   killGroup(leader: number): void;
+  /**
+   * A signal, or with 0 none, to what is left of a group whose leader has ended. @returns false: nothing is. A number is not given out again while a group has it;
+   * where a process has it, the group was empty, and what has the number now is somebody else.
+   */
+  signalRest(leader: number, signal: 'SIGTERM' | 'SIGKILL' | 0): boolean;
   /** `path` is free, and is free again afterwards. @throws a system error */
   openTickets(path: string): Tickets;
   /** Binds without listening. @returns the handle, or an errno below 0 */
@@ -52,9 +58,19 @@ export const kernel: Kernel = {
     return fork(script, args, options);
   },
   killGroup: (leader) => void process.kill(-leader, 'SIGKILL'),
+  signalRest: (leader, signal) => !canSignal(leader, 0) && canSignal(-leader, signal),
   openTickets: makeTickets,
   bind: bindHandle,
 };
+
+/** @returns false: ESRCH, there is nobody */
+function canSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    return systemCode(error) === 'EPERM'; // there is somebody, of another user
+  }
+}
 
 /**
  * A spawn that runs out of descriptors half-way leaks its end of the channel, since Node forgets it (tried on 20, 22, 24, 26): better not begun.

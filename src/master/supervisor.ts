@@ -220,7 +220,7 @@ export class Supervisor {
       case 'report':
         return this.#reporter.tell(effect.report);
       case 'exit':
-        return this.#finish(exitCodeFor(effect));
+        return void this.#pool.swept().then(() => this.#finish(exitCodeFor(effect)));
     }
   }
 

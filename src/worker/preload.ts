@@ -70,9 +70,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   });
   // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   process.once('disconnect', () => {
-    drain.addHook(async () => {
-      if (await isOrphaned(master)) for (const file of files) removeIfOurs(file);
-    });
+    drain.addHook(() => endAsOrphan(master, () => files));
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
@@ -151,6 +149,13 @@ async function check(servers: Servers, terms: Extract<ToWorker, { type: 'check' 
   } catch (error) {
     return { request: terms.requests.map(nameRequest).join(', '), error: toReport(error).message };
   }
+}
+
+/** What the master can no longer do. */
+async function endAsOrphan(master: number, files: () => readonly OwnedFile[]): Promise<void> {
+  if (!(await isOrphaned(master))) return;
+  for (const file of files()) removeIfOurs(file);
+  process.once('exit', () => process.kill(-process.pid, 'SIGTERM')); // its children
 }
 
 /** A dying master's channels close a moment before its children get another parent. */

@@ -51,6 +51,8 @@ export interface Order {
   readonly preflight: HealthTerms;
   readonly times: WorkerIdentity['times'];
   readonly backlog: number | undefined;
+  /** It has not ended before its children have: nothing of it is to run twice. */
+  readonly isAlone: boolean;
 }
 
 /** Starts workers, passes on what they say, and speaks to them. */
@@ -59,6 +61,7 @@ export class WorkerPool {
   readonly #processes = new Map<number, WorkerProcess>();
   readonly #examined = new Map<number, (answer: Answer) => void>();
   readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
+  readonly #sweeps = new Set<Promise<void>>();
   #lastQuestion = 0;
   #spawned: Spawned | undefined;
 
@@ -80,7 +83,7 @@ export class WorkerPool {
     );
   }
 
-  #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog }: Order): void {
+  #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog, isAlone }: Order): void {
     const { dispatch, note, listeners, files, router, kernel } = this.#host;
     const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host);
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
@@ -100,11 +103,17 @@ export class WorkerPool {
         note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug'),
       ),
       onDisconnect: (isSupplanted) => dispatch({ type: isSupplanted ? 'worker-supplanted' : 'worker-disconnected', worker }),
-      onExit: (exit) => {
-        router.remove(worker, (moved) => {
-          dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });
-          this.#processes.delete(worker);
-        });
+      onExit: (exit, swept) => {
+        this.#sweeps.add(swept);
+        void swept.then(() => this.#sweeps.delete(swept));
+        const tell = () => {
+          router.remove(worker, (moved) => {
+            dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });
+            this.#processes.delete(worker);
+          });
+        };
+        if (isAlone) void swept.then(tell);
+        else tell();
       },
     });
     this.#processes.set(worker, child);
@@ -124,6 +133,11 @@ export class WorkerPool {
     const process = this.#processes.get(worker);
     if (signal === 'SIGTERM') process?.send({ type: 'hurry' });
     process?.signal(signal);
+  }
+
+  /** Settles when what ended workers have left behind has ended. */
+  async swept(): Promise<void> {
+    await Promise.all(this.#sweeps);
   }
 
   pidOf(worker: number): number | undefined {

@@ -52,7 +52,7 @@ export class Releases {
     const { idleGrace: idleGraceMs, drainTimeout: drainTimeoutMs, killTimeout: killTimeoutMs, linger: lingerMs } = config;
     const times = { idleGraceMs, drainTimeoutMs, killTimeoutMs, lingerMs };
     const preflight = { requests: config.preflight, statuses: config.preflightStatus, timeoutMs: config.preflightTimeout };
-    const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog };
+    const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog, isAlone: !config.overlap };
     if (isStillThere(launch)) return { ...order, launch };
     return resolveLaunch(config, this.#host.origin).then((current) => ({ ...order, launch: current }));
   }

@@ -7,6 +7,7 @@ import { type Handle, onHidden, sendHidden } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import { parseFromWorker } from '../../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
+import { sweepGroup } from './leftovers.ts';
 import { type Ending, killGroup, type Spawned } from './spawn.ts';
 import { stackAsker } from './stack.ts';
 
@@ -29,7 +30,8 @@ export interface WorkerListener {
   onForeign(message: unknown): void;
   /** Its channel is closed: it will drain, and can't be told anything more; or it is another program now. */
   onDisconnect(isSupplanted: boolean): void;
-  onExit(exit: ProcessExit): void;
+  /** `swept` settles when its children have ended, too. */
+  onExit(exit: ProcessExit, swept: Promise<void>): void;
 }
 
 /** A running worker. */
@@ -61,10 +63,11 @@ function listenTo({ child, ended, closed, kernel }: Spawned, listener: WorkerLis
   let hasEnded = false;
   let callOff: Cancel = () => {};
   void ended.then(async (ending) => {
+    const swept = 'error' in ending || child?.pid === undefined ? Promise.resolve() : sweepGroup(child.pid, kernel);
     if (!('error' in ending)) await lastWords(closed, kernel);
     hasEnded = true;
     callOff();
-    listener.onExit(exitOf(ending, lastError));
+    listener.onExit(exitOf(ending, lastError), swept);
   });
   if (child === undefined) return;
   onHidden(child, (body, handle) => {

@@ -219,6 +219,7 @@ export class World implements Disposable {
       every: (ms, then) => timer(this.#time.every, ms, then, false),
       fork: (_script, _args, { stdio }) => this.#fork(Number((stdio as unknown[])[4])) as never,
       killGroup: (leader) => this.#killGroup(leader),
+      signalRest: () => false, // simulated processes have no children
       openTickets: (path) => this.#openTickets(path),
       bind: (address, port) => this.#bind(address, port),
     };
