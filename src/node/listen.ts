@@ -85,8 +85,9 @@ function queryOf([address, port, addressType, backlog, , flags]: How, { readable
   return { address, port, addressType, flags: flags ?? 0, backlog: backlog || 0, readableAll: readableAll === true, writableAll: writableAll === true };
 }
 
-/** The answer comes out of nowhere: it is to be `listening` in the async context of the `listen`. */
+/** The answer comes out of nowhere: what follows is to be in the async context of the `listen`, `listening` and every connection. */
 function listeningOf(server: InternalServer, how: How): Listening {
+  const context = new AsyncResource('LISTEN');
   const id = server._listeningId;
   const goAlone = () => server._listen2(...how);
   const give = (handle: ListenHandle) => {
@@ -95,11 +96,19 @@ function listeningOf(server: InternalServer, how: How): Listening {
     server._handle = handle;
     keepGiven(server, handle);
     goAlone();
+    acceptIn(context, handle);
   };
   const fail: Listening['fail'] = (errno, where) => {
     if (server._listeningId === id) failListen(server, errno, where);
   };
-  return { give: AsyncResource.bind(give), fail: AsyncResource.bind(fail), goAlone };
+  return { give: (handle) => context.runInAsyncScope(give, null, handle), fail: (...why) => context.runInAsyncScope(fail, null, ...why), goAlone };
+}
+
+/** A handle that Node makes in a `listen` remembers where; ours was made elsewhere. One call more for each connection. */
+function acceptIn(context: AsyncResource, handle: ListenHandle): void {
+  const accept = handle.onconnection;
+  if (accept === undefined) return;
+  handle.onconnection = (errno, connection) => context.runInAsyncScope(accept, handle, errno, connection);
 }
 
 /** What a TLS server shares with its siblings; undefined for others. */

@@ -22,7 +22,7 @@ export function interceptSignal(signal: NodeJS.Signals, take: () => void): () =>
     if (isInherited) Reflect.deleteProperty(process, 'emit');
     else process.emit = emit;
   };
-  process.emit = intercepted;
+  Object.defineProperty(process, 'emit', { value: intercepted, writable: true, configurable: true, enumerable: false }); // as it is inherited: not enumerable
   // Node asks the kernel for a signal only while somebody listens to it
   const listen = () => {};
   process.on(signal, listen);

@@ -1,10 +1,11 @@
 /** Programs can't tell that they are supervised, but by what docs/compatibility.md lists. `npm run test:compatibility` tries many more. */
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compareProgram } from '../compatibility/programs.ts';
 import { start, type Way } from '../compatibility/runs.ts';
-import { root } from '../helpers/rig.ts';
+import { finish, root } from '../helpers/rig.ts';
 
 const folder = join(root, 'test/compatibility/programs');
 const LIMIT_MS = 60_000;
@@ -32,12 +33,44 @@ test('What a program sees of itself', async () => {
   });
 });
 
+test('What a program finds of Node before it has done anything: what a channel brings along, and the differences of this list', async () => {
+  const [forked, supervised] = await Promise.all([runForked('looks-around.cjs'), runToEnd('supervised', 'looks-around.cjs')]);
+  const facts = JSON.parse(forked) as Surroundings;
+  const signals = 'Internal Binding signal_wrap'; // of whoever listens to a signal
+  assert.deepEqual(sorted(JSON.parse(supervised.join('')) as Surroundings), {
+    ...sorted(facts),
+    loaded: [...facts.loaded, signals].sort(),
+    global: [...facts.global, 'Symbol(graceful-super.runtime)'].sort(), // every copy of the API finds the same runtime
+    process: [...facts.process, 'emit function false'].sort(), // SIGTERM is the drain's until its end
+    emit: false,
+    events: [...facts.events.filter((event) => !event.startsWith('internalMessage')), ...ownListeners].sort(),
+    environment: ['GRACEFUL_SUPER_WORKER_INDEX'],
+    channels: ['child_process', 'net.server.socket', 'tracing:net.server.listen:asyncEnd', 'tracing:net.server.listen:asyncStart'], // how servers and children are known
+  });
+});
+
 test('Every form of listen', async () => {
   const [plain = [], supervised = []] = await Promise.all([runToEnd('plain', 'listens-in-all-forms.cjs'), runToEnd('supervised', 'listens-in-all-forms.cjs')]);
   assert.deepEqual(supervised.slice(0, -2), plain.slice(0, -2));
   assert.deepEqual(plain.at(-2), '["closed at once",{"events":["close"]}]');
   assert.deepEqual(supervised.at(-2), '["closed at once",{"error":"ERR_SERVER_NOT_RUNNING","events":["close"]}]');
 });
+
+const ownListeners = ['SIGTERM 1', 'disconnect 1', 'internalMessage 2', 'uncaughtExceptionMonitor 1'];
+
+type Surroundings = Readonly<Record<'loaded' | 'global' | 'process' | 'events' | 'channels' | 'environment', readonly string[]>>;
+
+/** Orders do not matter. */
+function sorted(facts: Surroundings): Record<string, unknown> {
+  return { ...facts, loaded: [...facts.loaded].sort(), events: [...facts.events].sort(), channels: [...facts.channels].sort() };
+}
+
+/** What it writes where it is forked: what it then finds comes with the channel, whoever is at its other end. */
+async function runForked(file: string): Promise<string> {
+  const { code, stdout, stderr } = await finish(fork(join(folder, file), { execArgv: [], silent: true, cwd: folder }));
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
 
 interface Facts {
   readonly env: readonly string[];
