@@ -14,6 +14,7 @@ export class Connection {
   /** Who read from it last. */
   lastOwner: SimulatedProcess | null = null;
   #offeredBy: SimulatedProcess | undefined;
+  #isCounted = false;
   readonly #complain: (text: string) => void;
 
   constructor(id: number, complain: (text: string) => void) {
@@ -31,9 +32,10 @@ export class Connection {
   /** Somebody begins to read. */
   own(by: SimulatedProcess): void {
     if (this.owner?.isAlive) this.#complain(`connection ${this.id} has two owners: ${this.owner.pid} and ${by.pid}`);
-    // one that took it may have died before it said so: it goes to the next one then
-    if (this.#offeredBy !== undefined && this.#offeredBy !== by) this.#offeredBy.handedOver++;
-    this.#offeredBy = undefined;
+    // one that took it may have died before it said so: then it goes to the next one, or back
+    const hasLeft = by !== this.#offeredBy;
+    if (this.#offeredBy && hasLeft !== this.#isCounted) this.#offeredBy.handedOver += hasLeft ? 1 : -1;
+    this.#isCounted = hasLeft;
     this.owner = by;
     this.lastOwner = by;
   }
@@ -41,6 +43,7 @@ export class Connection {
   /** Its owner stops reading, and offers it. */
   leave(): void {
     this.#offeredBy = this.lastOwner ?? undefined;
+    this.#isCounted = false;
     this.owner = null;
   }
 

@@ -6,8 +6,9 @@ import { EventEmitter } from 'node:events';
 import type { Cancel } from '../../../../src/kernel.ts';
 import type { FromWorker, ToWorker, WorkerIdentity } from '../../../../src/protocol/worker.ts';
 import { Copy } from './connection.ts';
+import type { SimulatedListener } from './kernel.ts';
 import { Program } from './program.ts';
-import type { SimulatedListener, World } from './world.ts';
+import type { World } from './world.ts';
 
 const COMMAND = 'NODE_GRACEFUL_SUPER';
 const LATENCY_MS = 2;

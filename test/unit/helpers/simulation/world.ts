@@ -2,7 +2,6 @@
  * A world around a real master: its supervisor, loop, pool, router and listeners run as they are, on a simulated kernel with simulated workers, clients
  * and time. Each call of the kernel can be made to fail; each worker can die, stop or hang up at any word.
  */
-import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
@@ -16,18 +15,15 @@ import { holdSignals } from '../../../../src/master/signals.ts';
 import { Supervisor } from '../../../../src/master/supervisor.ts';
 import { resolveLaunch } from '../../../../src/master/workers/release.ts';
 import { type Spawned, spawnWorker } from '../../../../src/master/workers/spawn.ts';
-import type { ListenHandle } from '../../../../src/node/handle.ts';
-import { makeTickets, type Tickets } from '../../../../src/tickets.ts';
 import { load } from '../load-config.ts';
 import { Calls, type Plan } from './calls.ts';
 import { Connection } from './connection.ts';
-import { SimulatedProcess } from './process.ts';
+import { SimulatedKernel, type SimulatedListener } from './kernel.ts';
+import type { SimulatedProcess } from './process.ts';
 import { Timeline } from './timeline.ts';
 
 /** What every generation listens on. */
 export const PORT = 8080;
-const EADDRINUSE = -98;
-const EACCES = -13;
 const origin = { env: {}, node: process.execPath };
 /** Nobody loads it. */
 const runtime = { path: () => '/runtime.cjs', files: [], mend() {}, close() {} };
@@ -36,12 +32,6 @@ export interface Line {
   readonly event: string;
   readonly text: string;
   readonly [field: string]: unknown;
-}
-
-/** A listening socket. */
-export interface SimulatedListener extends ListenHandle {
-  readonly port: number;
-  isClosed: boolean;
 }
 
 export interface WorldOptions {
@@ -91,7 +81,7 @@ export class World implements Disposable {
   /** As src/cli/start.ts and src/master/supervise.ts do. */
   async begin(): Promise<void> {
     const config = await configOf(++this.#loads);
-    const kernel = this.#kernel();
+    const kernel = new SimulatedKernel(this, this.#time);
     const spawned = spawnWorker(await resolveLaunch(config, origin), { kernel, folder: this.#folder, runtime });
     void this.#supervise(config, kernel, spawned).catch((error) => this.complain(`the master threw ${error}`));
   }
@@ -138,6 +128,12 @@ export class World implements Disposable {
   /** At once, or when it is continued. */
   masterDoes(then: () => void): void {
     if (this.#isStopped) this.#lateNews.push(then);
+    else then();
+  }
+
+  /** One of its timers strikes: at once, or when it is continued. */
+  masterStrikes(then: () => void): void {
+    if (this.#isStopped) this.#lateTimers.push(then);
     else then();
   }
 
@@ -198,104 +194,6 @@ export class World implements Disposable {
     return configOf(++this.#loads);
   }
 
-  #kernel(): Kernel {
-    const timer = (plant: Timeline['after'], ms: number, then: () => void, isOnce: boolean): Cancel => {
-      const timer = {};
-      this.timers.add(timer);
-      const fire = () => {
-        if (!this.timers.has(timer)) return;
-        if (isOnce) this.timers.delete(timer);
-        then();
-      };
-      const cancel = plant.call(this.#time, ms, () => (this.#isStopped ? void this.#lateTimers.push(fire) : fire()));
-      return () => {
-        this.timers.delete(timer);
-        cancel();
-      };
-    };
-    return {
-      now: () => this.now(),
-      after: (ms, then) => timer(this.#time.after, ms, then, true),
-      every: (ms, then) => timer(this.#time.every, ms, then, false),
-      fork: (_script, _args, { stdio }) => this.#fork(Number((stdio as unknown[])[4])) as never,
-      killGroup: (leader) => this.#killGroup(leader),
-      signalRest: () => false, // simulated processes have no children
-      openTickets: (path) => this.#openTickets(path),
-      bind: (address, port) => this.#bind(address, port),
-    };
-  }
-
-  #fork(tickets: number): EventEmitter {
-    const pid = 1001 + this.processes.length;
-    const fault = this.calls.next('fork', '');
-    if (fault === 'it throws') throw Object.assign(new Error('spawn EAGAIN'), { code: 'EAGAIN' });
-    if (fault === 'it never begins') return this.#stillborn();
-    const process = new SimulatedProcess(this, pid, Number.isNaN(tickets) ? undefined : tickets);
-    this.processes.push(process);
-    process.hangs = fault === 'it hangs';
-    if (fault === 'it dies at once') this.after(0, () => process.die(null, 'SIGSEGV'));
-    return process;
-  }
-
-  /** What Node gives where it could not spawn. */
-  #stillborn(): EventEmitter {
-    const child = Object.assign(new EventEmitter(), { pid: undefined, connected: false, exitCode: null, signalCode: null, kill: () => false });
-    this.soon(() => void child.emit('error', Object.assign(new Error('spawn EAGAIN'), { code: 'EAGAIN' })));
-    return child;
-  }
-
-  #killGroup(leader: number): void {
-    const process = this.processes.find(({ pid }) => pid === leader);
-    const fault = this.calls.next('kill a group', String(leader), process);
-    if (fault === 'it is not permitted') throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
-    if (!process?.isAlive) throw Object.assign(new Error('kill ESRCH'), { code: 'ESRCH' });
-    process.signal('SIGKILL');
-  }
-
-  #openTickets(path: string): Tickets {
-    if (this.calls.next('open tickets', '') !== undefined) throw noSpace();
-    const tickets = makeTickets(path);
-    this.openTickets++;
-    let isOpen = true;
-    return {
-      fd: tickets.fd,
-      issue: (ticket) => {
-        if (this.calls.next('issue a ticket', String(ticket)) !== undefined) throw noSpace();
-        tickets.issue(ticket);
-      },
-      recall: () => {
-        if (this.calls.next('recall tickets', '') !== undefined) return new Set();
-        return tickets.recall();
-      },
-      close: () => {
-        if (!isOpen) return this.complain('tickets were closed twice');
-        isOpen = false;
-        this.openTickets--;
-        tickets.close();
-      },
-    };
-  }
-
-  #bind(address: string, port: number): ListenHandle | number {
-    const fault = this.calls.next('bind', String(port));
-    if (fault !== undefined) return fault === 'in use' ? EADDRINUSE : EACCES;
-    const listener: SimulatedListener = {
-      port,
-      isClosed: false,
-      listen: () => 0,
-      close: () => {
-        if (listener.isClosed) this.complain(`listener ${port} was closed twice`);
-        listener.isClosed = true;
-      },
-      getsockname: (into) => {
-        Object.assign(into, { address, port, family: 'IPv4' });
-        return 0;
-      },
-    };
-    this.listeners.push(listener);
-    return listener;
-  }
-
   #log(): Log {
     return {
       begin() {},
@@ -320,8 +218,4 @@ function configOf(count: number): Promise<Config> {
 function nobodysKeeper(): Keeper {
   const keeper: Partial<Keeper> = { claim: { server: createServer(), files: [] } as never, onRenewed() {}, begin() {}, look() {} };
   return keeper as Keeper;
-}
-
-function noSpace(): Error {
-  return Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
 }
