@@ -83,6 +83,11 @@ export class Listeners {
     return this.#inTurn(() => this.#grant(query, generation, backlog));
   }
 
+  /** It is there already. */
+  holds(query: ListenQuery): boolean {
+    return this.#find(candidatesOf(query)) !== undefined;
+  }
+
   /** Closes what only other generations use. @returns what was closed */
   prune(generations: readonly number[]): string[] {
     const useless = this.#listeners.filter(({ keeper, usedBy }) => keeper !== 'systemd' && !generations.some((generation) => usedBy.has(generation)));

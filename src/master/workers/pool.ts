@@ -10,6 +10,7 @@ import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, typ
 import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
 import type { Launch } from './release.ts';
+import { hasDroppedRoot, isForAll } from './rights.ts';
 import { tellSeldom } from './seldom.ts';
 import { type Spawned, type SpawnHost, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
@@ -62,6 +63,8 @@ export class WorkerPool {
   readonly #examined = new Map<number, (answer: Answer) => void>();
   readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
   readonly #sweeps = new Set<Promise<void>>();
+  /** They deal with clients, or soon will. */
+  readonly #ready = new Set<number>();
   #lastQuestion = 0;
   #spawned: Spawned | undefined;
 
@@ -110,6 +113,7 @@ export class WorkerPool {
           router.remove(worker, (moved) => {
             dispatch({ type: 'worker-exited', worker, exit, chance: Math.random(), moved });
             this.#processes.delete(worker);
+            this.#ready.delete(worker);
           });
         };
         if (isAlone) void swept.then(tell);
@@ -186,6 +190,7 @@ export class WorkerPool {
       case 'listening':
         return dispatch({ type: 'worker-listening', worker });
       case 'ready':
+        this.#ready.add(worker);
         return dispatch({ type: 'worker-ready', worker });
       case 'preflight-failed':
         return dispatch({ type: 'worker-preflight-failed', worker, failure: message.failure });
@@ -229,8 +234,13 @@ export class WorkerPool {
   async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
     const { listeners, router, files, note } = this.#host;
     const known = listeners.files.length;
+    const isBounded = this.#ready.has(worker) && hasDroppedRoot(this.pidOf(worker));
+    if (isBounded && !isForAll(query) && !listeners.holds(query)) {
+      note(worker, `has dropped root, and asked for ${query.address ?? '*'}${query.port < 0 ? '' : `:${query.port}`} after it was ready: refused`);
+      return this.send(worker, refusal(id, query, -constants.errno.EACCES));
+    }
     try {
-      const { handle, ...grant } = await listeners.grant(query, terms);
+      const { handle, ...grant } = await listeners.grant(isBounded ? { ...query, readableAll: false, writableAll: false } : query, terms);
       if (handle) router.granted(worker, grant.listener);
       const isAdmitted = grant.isAdmitted && !terms.waitReady;
       this.send(worker, { type: 'listener', id, ...grant, isAdmitted }, handle, () => this.send(worker, refusal(id, query, -constants.errno.EMFILE)));
