@@ -59,6 +59,23 @@ test('Replaced in place, as by an upgrade, it leaves a running master and its wo
   assert.match((await ask(rig.url())).text, /^\d+ $/);
 });
 
+test('Its Node may be removed under it, too, where the program has another: a configuration in JavaScript is read at a reload', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  using folder = temporaryFolder();
+  const [node, config] = [join(folder.path, 'node'), join(folder.path, 'app.config.mjs')];
+  copyFileSync(process.execPath, node);
+  const configure = (colour: string) => writeFileSync(config, `export default ${JSON.stringify({ node: process.execPath, env: { COLOUR: colour } })};\n`);
+  configure('red');
+  const launcher = ['sh', '-c', 'shift; exec "$0" "$@"', node];
+  await using rig = await startMaster({ launcher, script: 'answers-from-thread.cjs', flags: ['--config', config] });
+  rmSync(node);
+  configure('blue');
+  const { outcome, message } = await rig.hup();
+  assert.equal(outcome, 'committed', message);
+  assert.match((await ask(rig.url())).text, /^\d+ blue$/);
+});
+
 test('The file that workers load is made again where it vanished, and is gone in the end', async () => {
   await using rig = await startMaster({ script: 'answers-pid.mjs' });
   const file = runtimeOf(rig);
