@@ -289,7 +289,7 @@ function listens(options: readonly ListenOptions[]) {
   const file = join(folder.path, 'options.json');
   const change = (to: readonly ListenOptions[]) => writeFileSync(file, JSON.stringify(to));
   change(options);
-  chmodSync(folder.path, 0o777); // for nobody
+  chmodSync(folder.path, 0o1777); // for nobody, as /tmp is
   const toldBy = (text: string): Told[] =>
     text
       .split('\n')
