@@ -113,7 +113,7 @@ test('With its whole folder it is made again at once, for threads of workers tha
 test('Root keeps it where a program that dropped root can still load it, for its threads', {
   skip: process.getuid?.() !== 0 ? 'only root can' : false,
 }, async () => {
-  await using rig = await startMaster({ script: 'drops-root.cjs' });
+  await using rig = await startMaster({ script: 'answers-from-thread-of-nobody.cjs' });
   assert.equal((await ask(rig.url())).text, '65534');
 });
 
