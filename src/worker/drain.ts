@@ -49,10 +49,7 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
     withdraw(scope.servers);
     account.onWithdrew();
     hooks.runAll({ reason });
-    void run(scope, hooks, times, account, hurried).then(() => {
-      scope.mover.departed.closeAtEnd();
-      end(times);
-    });
+    void run(scope, hooks, times, account, hurried).then(() => end(times));
   };
   return {
     get hasBegun() {

@@ -5,11 +5,12 @@
  */
 import { interceptSignal } from '../node/signal.ts';
 import type { DrainTimes } from '../protocol/worker.ts';
+import type { Departed } from './handoff/departed.ts';
 
 /** SIGTERM belongs to the drain until `end` gives it back to the program. */
 export interface Ending {
   /** Runs the program's own clean-up if it has any; otherwise the process ends when nothing is left to do. */
-  end(times: DrainTimes): void;
+  end(times: DrainTimes, departed: Departed): void;
 }
 
 /** The first of them that the program listens to is the one it cleans up at. */
@@ -20,9 +21,10 @@ export function takeTerm(onTerm: (times: number) => void): Ending {
   let count = 0;
   const release = interceptSignal('SIGTERM', () => onTerm(++count));
   return {
-    end({ killTimeoutMs, lingerMs }) {
+    end({ killTimeoutMs, lingerMs }, departed) {
       release();
       const signal = endSignals.find((name) => process.listenerCount(name) > 0);
+      departed.closeAtEnd(signal !== undefined);
       if (signal !== undefined) {
         // nobody may be left to kill a program that then hangs
         setTimeout(() => process.kill(process.pid, 'SIGKILL'), killTimeoutMs).unref();

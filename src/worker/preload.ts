@@ -46,7 +46,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   const mover = prepareMover({ servers, registry, tell });
   const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
-    ending.end(drainTimes);
+    ending.end(drainTimes, mover.departed);
   });
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });

@@ -1,9 +1,11 @@
 /** The order of a drain, and what its clients see. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { asleep } from '../helpers/chaos.ts';
+import { visit } from '../helpers/http.ts';
 import { ask, poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { dial, dialTls, makeCertificate, type Wire } from '../helpers/wire.ts';
 
@@ -218,6 +220,28 @@ test('TERM to a worker drains it, and it is replaced; a second one hurries', asy
   assert.equal(await wire.end(), 'FIN');
   const { exit } = await rig.until('worker-stopped');
   assert.deepEqual(exit, { reason: 'exit', code: 0 });
+});
+
+test('TERM to a worker: before it knows who goes on, no answer ends a connection or drops what was pipelined; then it moves', async () => {
+  using folder = temporaryFolder();
+  const hold = join(folder.path, 'hold');
+  writeFileSync(hold, '');
+  await using rig = await startMaster({ script: 'tells-drain.mjs', env: { HOLD: hold } });
+  const [old] = (await rig.pids()) as [number];
+  using wire = await dialHttp(rig);
+  wire.write(get('/held') + get('/held'));
+  using other = await dialHttp(rig);
+  await visit(other); // what was sent before is being served
+  using master = asleep(rig.pid);
+  process.kill(old, 'SIGTERM');
+  await rig.waitFor(() => rig.stdout.includes(`drains ${old}`) || undefined, 'the drain');
+  rmSync(hold);
+  await wire.until(({ text }) => text.match(/pid \d+/g)?.length === 2);
+  assert.doesNotMatch(wire.text, /^connection: close/im);
+  master.wake();
+  const { moved } = await rig.until('worker-drained');
+  assert.deepEqual(moved, { http: 2 });
+  assert.equal(await visit(wire), `pid ${(await rig.pids())[0]}`);
 });
 
 test('A program that lets go of its master drains, and is replaced', async () => {

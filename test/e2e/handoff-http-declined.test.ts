@@ -51,7 +51,7 @@ test('New code that refuses to adopt: connections come back and end with FIN aft
   assert.deepEqual(more, []);
 });
 
-for (const change of ['refuses to adopt', 'is full', 'excludes it']) {
+for (const change of ['refuses to adopt', 'reads a line first', 'is full', 'excludes it']) {
   test(`New code that ${change}: the old worker goes on serving what came back, and says Connection: close`, async () => {
     await using rig = await startMaster({ script: 'http-changes.mjs', env: { CHANGE: change } });
     const [oldPid] = await rig.pids();
@@ -67,6 +67,7 @@ for (const change of ['refuses to adopt', 'is full', 'excludes it']) {
       assert.equal(await wire.end(), 'FIN');
     }
     await isGone(rig, expected > 0 ? { http: expected } : {}, { http: 12 - expected });
+    if (change === 'reads a line first') assert.match(rig.all('worker-note')[0]?.message ?? '', /its server reads something else before the first request/);
     if (change === 'is full') assert.match(rig.all('worker-note')[0]?.message ?? '', /its server takes no more connections/);
     for (const wire of wires) wire.socket.destroy();
   });

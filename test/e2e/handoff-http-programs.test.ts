@@ -166,3 +166,17 @@ function closeAll(wires: readonly Wire[]): void {
 async function visitState(wire: Wire): Promise<Visited> {
   return JSON.parse(await visit(wire)) as Visited;
 }
+
+test('A limit of new connections can tell those that moved from new ones, before it decides', async () => {
+  await using rig = await startMaster({ script: 'limits-new-connections.mjs' });
+  const wires = await manyWires(rig, 3);
+  for (const wire of wires) await visit(wire);
+  for (let reload = 0; reload < 2; reload++) {
+    await rig.hup();
+    for (const wire of wires) await visit(wire);
+  }
+  const fresh = await manyWires(rig, 4);
+  for (const wire of fresh.slice(0, 3)) await visit(wire);
+  assert.equal(await fresh[3]?.end(), 'FIN', 'the limit is met');
+  closeAll([...wires, ...fresh]);
+});

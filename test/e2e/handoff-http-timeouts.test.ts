@@ -64,3 +64,25 @@ test('A request that stops half-way meets headersTimeout on a connection that ha
   assert.equal(await wire.end(), 'FIN');
   assert.match(wire.text, /^HTTP\/1.1 408 /);
 });
+
+test('What cuts silent connections cuts none that waits for its next request after a move; a request on it meets that timeout', async () => {
+  using folder = temporaryFolder();
+  const hold = join(folder.path, 'hold');
+  writeFileSync(hold, '');
+  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { TIMEOUT: '500', HOLD: hold } });
+  using idle = await dialHttp(rig);
+  using asking = await dialHttp(rig);
+  await Promise.all([visit(idle), visit(asking)]);
+  const { connections } = await rig.hup();
+  assert.deepEqual((connections as { moved: object }).moved, { http: 2 });
+  using fresh = await dialHttp(rig);
+  assert.equal(await fresh.end(), 'FIN');
+  assert.deepEqual([idle.ended, asking.ended], [undefined, undefined], 'one that came later has met the timeout');
+  assert.equal(rig.stdout.match(/timed out/g)?.length, 1);
+  await visit(asking);
+  asking.write(get('/held'));
+  assert.equal(await asking.end(), 'FIN');
+  assert.match(await visit(idle), /^pid/);
+  idle.write(get('/held'));
+  assert.equal(await idle.end(), 'FIN');
+});

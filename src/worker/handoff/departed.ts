@@ -7,8 +7,8 @@ import type { Socket } from 'node:net';
 /** Who has not been told yet. */
 export interface Departed {
   add(socket: Socket): void;
-  /** The process is about to end: by the program's own clean-up, which may wait for its sockets to close, or by itself. */
-  closeAtEnd(): void;
+  /** The process is about to end. The program's own clean-up, if it has one, may wait for its sockets to close. */
+  closeAtEnd(hasCleanUp: boolean): void;
 }
 
 /** Nobody has departed yet. */
@@ -20,10 +20,10 @@ export function makeDeparted(): Departed {
   };
   return {
     add: (socket) => void departed.add(socket),
-    closeAtEnd() {
-      if (process.listenerCount('SIGTERM') > 0 || process.listenerCount('SIGINT') > 0) return close();
+    closeAtEnd(hasCleanUp) {
+      if (hasCleanUp) return close();
       process.once('beforeExit', close);
-      process.once('exit', () => {
+      process.prependOnceListener('exit', () => {
         for (const socket of departed) if (!socket.destroyed) socket.emit('close', false); // no tick is left for Node to tell it in
       });
     },

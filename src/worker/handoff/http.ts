@@ -2,7 +2,7 @@
  * HTTP/1.1 connections between two requests. To Node an adopted one looks brand-new: it is made to look idle, and closed when the keep-alive timeout that it came with has passed.
  */
 import type http from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { hasHandle, timeoutLeft } from '../../node/connection.ts';
 import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest } from '../../node/http.ts';
 import { lingerClose } from '../closing/linger.ts';
@@ -21,6 +21,8 @@ interface Adopted {
   readonly until: number | null;
 }
 
+/** Their programs have something else between a connection and its first request: no other one is tried. */
+const readsFirst = new WeakSet<Server>();
 const adopted = new WeakMap<Socket, Adopted>();
 
 export const httpCarrier: Carrier = {
@@ -30,8 +32,9 @@ export const httpCarrier: Carrier = {
   },
   adopt({ server, arrival, options, baggage }) {
     const { keepAliveMs } = baggage as HttpBaggage;
-    arrival.announce();
-    if (!isHttp(arrival.socket)) throw new Error('its server reads something before the first request');
+    if (!readsFirst.has(server)) arrival.announce();
+    if (!isHttp(arrival.socket)) readsFirst.add(server);
+    if (readsFirst.has(server)) throw new Error('its server reads something else before the first request');
     if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
     adoptState(options, arrival.socket, baggage);
   },
