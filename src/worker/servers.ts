@@ -157,11 +157,9 @@ function watch(server: Server, servers: Servers): WatchedServer {
     secure: new OpenSet<TLSSocket>(isOpen),
     sessions: new OpenSet<ServerHttp2Session>(({ destroyed }) => !destroyed),
   };
-  server.on('secureConnection', (socket: TLSSocket) => {
-    if (!isPrivate(servers, socket)) watched.secure.add(socket);
-  });
-  server.on('session', (session: ServerHttp2Session) => {
-    if (!isPrivate(servers, session.socket)) watched.sessions.add(session);
-  });
+  const onSecure = (socket: TLSSocket) => void (isPrivate(servers, socket) || watched.secure.add(socket));
+  const onSession = (session: ServerHttp2Session) => void (isPrivate(servers, session.socket) || watched.sessions.add(session));
+  if ('setSecureContext' in server) server.on('secureConnection', onSecure);
+  if ('updateSettings' in server) server.on('session', onSession);
   return watched;
 }

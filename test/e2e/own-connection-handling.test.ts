@@ -31,6 +31,7 @@ for (const way of ['in its own listener', 'in a listener that comes later', 'in 
     const { moved, cut } = await rig.until('generation-gone');
     assert.deepEqual([moved ?? {}, cut ?? {}], [{}, {}]);
     assert.doesNotMatch(rig.stdout, /no line/);
+    assert.deepEqual(rig.all('worker-note'), [], 'none was offered to anybody');
   });
 
 test('A listener of the program that has Node handle the connection at once changes nothing: it moves', async () => {

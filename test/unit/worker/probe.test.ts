@@ -196,3 +196,28 @@ test('It can be given up', async () => {
   abort.abort();
   assert.deepEqual(await asked, { request: '/healthz', error: 'given up' });
 });
+
+test('A program that emits in a way of its own is asked through it, and finds it as it left it', async () => {
+  class Loud extends http.Server {
+    readonly heard: string[] = [];
+    override emit(event: string | symbol, ...args: unknown[]): boolean {
+      this.heard?.push(String(event));
+      return Reflect.apply(super.emit, this, [event, ...args]) as boolean;
+    }
+  }
+  class Guarded extends http.Server {}
+  const refuse = () => assert.fail('not to be replaced');
+  Object.defineProperty(Guarded.prototype, 'emit', { get: () => http.Server.prototype.emit, set: refuse });
+  const own = http.createServer(answering(200));
+  const heard: unknown[] = [];
+  const wrapped = new Proxy(own.emit, { apply: (emit, self, args) => heard.push(args[0]) && Reflect.apply(emit, self, args) });
+  own.emit = wrapped;
+  const [loud, guarded] = [new Loud(answering(200)), new Guarded(answering(200))];
+  await using well = await host([own, loud, guarded]);
+  for (const server of [own, loud, guarded])
+    assert.equal(await well.ask({ requests: [{ port: (server.address() as net.AddressInfo).port, path: '/' }] }), null);
+  assert.equal(own.emit, wrapped);
+  assert.deepEqual(heard.slice(-2), ['connection', 'request']);
+  assert.deepEqual(loud.heard.slice(-2), ['connection', 'request']);
+  assert.deepEqual([Object.hasOwn(loud, 'emit'), Object.hasOwn(guarded, 'emit')], [false, false]);
+});

@@ -36,3 +36,42 @@ test('A connection is counted while it is open, without asking the kernel for it
   await once(socket, 'close');
   assert.equal(servers.count(), 0);
 });
+
+test('A connection whose program has removed every listener, or has given it to a child, is counted no longer than it is there', async (t) => {
+  const servers = watchServers();
+  const server = createServer((socket) => socket.removeAllListeners().on('error', () => {}));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const dial = () => connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const clients = [dial(), dial()];
+  t.after(() => [...clients.map((client) => client.destroy()), server.close()]);
+  const accepted: (Socket & { _handle: { close(): void } | null })[] = [];
+  server.on('connection', (socket: Socket) => accepted.push(socket as (typeof accepted)[0]));
+  while (accepted.length < 2) await once(server, 'connection');
+  assert.equal(servers.count(), 2);
+  const [ended, given] = accepted as [(typeof accepted)[0], (typeof accepted)[0]];
+  ended.destroy();
+  assert.equal(servers.count(), 1);
+  given._handle?.close(); // what `subprocess.send` does
+  given._handle = null;
+  assert.equal(servers.count(), 0);
+  assert.equal(servers.areEmpty(), true);
+});
+
+test('A server is seen whose program removes its listeners before it listens, and after', async (t) => {
+  const servers = watchServers();
+  const server = createServer().removeAllListeners();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  server.removeAllListeners();
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  t.after(() => client.destroy());
+  await once(server, 'connection');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(servers.count(), 1);
+  server.close();
+  assert.equal(servers.list().length, 1, 'it still has a connection');
+  client.destroy();
+  await once(server, 'close');
+  assert.deepEqual(servers.list(), []);
+});
