@@ -14,6 +14,7 @@ export async function main(args: readonly string[]): Promise<void> {
     process.exitCode = chosen === undefined ? 0 : await chosen.run(chosen.argv);
   } catch (error) {
     const text = printable(`graceful-super: ${describeError(error)}`);
+    releaseSignals(); // in the background, `stty tostop` has the kernel repeat a write for ever where SIGTTOU is listened to
     process.stderr.write(`${isJournal(process.env, 2) ? withPriority('error', text) : text}\n`);
     process.exitCode = exitCodeOf(error);
   }

@@ -6,6 +6,7 @@ import type { Subscribers } from './control/subscribers.ts';
 import { tellUnused } from './listeners/custody.ts';
 import type { Listeners } from './listeners/listeners.ts';
 import type { Log } from './log/log.ts';
+import { errorOutput } from './log/terminal.ts';
 import { describeReport } from './log/wording.ts';
 import type { WorkerPool } from './workers/pool.ts';
 import type { Releases } from './workers/releases.ts';
@@ -41,7 +42,7 @@ export class Reporter {
     if (type === 'worker-ailing' && report.ailment.reason === 'blocked') this.#tellStack(report.worker, report.generation);
     if (type !== 'reload-finished' || report.previous !== 0) return;
     if (report.outcome === 'committed') this.#announce(report.generation);
-    else if (config.logFile !== undefined) process.stderr.write(printable(`graceful-super: ${line.text}\n`));
+    else if (config.logFile !== undefined) errorOutput().write(printable(`graceful-super: ${line.text}\n`));
   }
 
   #tellStack(worker: number, generation: number): void {

@@ -10,6 +10,7 @@ import { toReport } from '../../errors.ts';
 import { printable } from '../../printable.ts';
 import { isJournal, withPriority } from './journal.ts';
 import { openLogFile, openStream, type TellGap } from './log-sinks.ts';
+import { errorOutput } from './terminal.ts';
 import type { Line } from './wording.ts';
 
 /** Facts that machines want besides the text. */
@@ -108,7 +109,7 @@ class WinstonLog implements Log {
   }
 
   #attach({ transports }: typeof Winston): transport {
-    this.#sink ??= openStream(process.stderr, this.#tellGap);
+    this.#sink ??= openStream(errorOutput(), this.#tellGap);
     return new transports.Stream({ stream: this.#sink });
   }
 

@@ -12,7 +12,7 @@ import type { Listeners } from '../listeners/listeners.ts';
 import type { Launch } from './release.ts';
 import { hasDroppedRoot, isForAll } from './rights.ts';
 import { tellSeldom } from './seldom.ts';
-import { type Spawned, type SpawnHost, spawnWorker } from './spawn.ts';
+import { hasLostTerminal, type Spawned, type SpawnHost, spawnWorker } from './spawn.ts';
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
@@ -89,6 +89,7 @@ export class WorkerPool {
   #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog, isAlone }: Order): void {
     const { dispatch, note, listeners, files, router, kernel } = this.#host;
     const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host);
+    if (hasLostTerminal()) note(worker, 'has no terminal any more: what it writes to standard output or error is lost');
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
     const identity = { worker, generation, index, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };

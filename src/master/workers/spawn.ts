@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
+import { isatty } from 'node:tty';
 import { type ErrorReport, toReport } from '../../errors.ts';
 import type { Kernel } from '../../kernel.ts';
 import { WORKER_PROTOCOL, WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
@@ -18,6 +19,9 @@ const TICKETS_FD = 4;
 const IDENTITY_FD = 5;
 /** Where a thread of the worker is asked where it hangs. */
 const WATCHER_FD = 6;
+
+/** Terminals that the master was started at. */
+const terminals = [1, 2].filter((fd) => isatty(fd));
 
 /** What spawning takes. */
 export interface SpawnHost {
@@ -120,8 +124,17 @@ function forkChild(kernel: Kernel, launch: Launch, given: { readonly tickets: Ti
     cwd,
     env: { ...env, [WORKER_VARIABLE]: String(IDENTITY_FD) },
     detached: true,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc', given.tickets?.fd ?? 'ignore', 'pipe', ...(isWatched ? (['pipe'] as const) : [])],
+    stdio: ['ignore', ...outputs(), 'ipc', given.tickets?.fd ?? 'ignore', 'pipe', ...(isWatched ? (['pipe'] as const) : [])],
   });
+}
+
+/** Its terminal is gone, and a program that writes to it would die of EIO: what it writes is lost instead. */
+export function hasLostTerminal(): boolean {
+  return terminals.some((fd) => !isatty(fd));
+}
+
+function outputs(): ('inherit' | 'ignore')[] {
+  return [1, 2].map((fd) => (terminals.includes(fd) && !isatty(fd) ? 'ignore' : 'inherit'));
 }
 
 /** They have a path for a moment only, so any folder will do; in memory first, which no full disk concerns. A worker starts without them, if need be. */
