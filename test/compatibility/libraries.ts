@@ -48,6 +48,7 @@ export const companions: readonly string[] = [
   'h2url@0.2.0',
   'hono@4.13.19',
   'koa@3.3.0',
+  'log4js@6.9.1',
   'mqtt@5.16.0',
   'node-forge@1.3.1',
   'polka@0.5.2',

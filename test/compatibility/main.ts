@@ -7,6 +7,7 @@ import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, installInto } from '../helpers/cache.ts';
 import { root } from '../helpers/rig.ts';
+import { installed, type Layout, layOut } from './layouts.ts';
 import { companions, type Library, libraries } from './libraries.ts';
 import { compareProgram, programs } from './programs.ts';
 import { type Comparison, compare, count, filesOf } from './suites.ts';
@@ -23,6 +24,8 @@ for (const file of Object.keys(programs).filter(isWanted)) {
   console.log(`${file.padEnd(20)}${column(answers, 7)}${column(answers - differences.length, 10)}`);
   complaints.push(...differences.map((difference) => `${file}: ${JSON.stringify(difference, null, 2)}`));
 }
+console.log('\ninstalled by           program        answers  the same');
+if (isWanted('layouts')) for (const layout of layOut()) for (const file of installed) await tryLayout(layout, file);
 console.log('\nlibrary                 files    plain: passed failed    supervised: passed failed    known to differ   seconds');
 for (const library of libraries.filter(({ name }) => isWanted(name))) await tryLibrary(library);
 for (const complaint of complaints) console.error(`\n${complaint}`);
@@ -37,6 +40,12 @@ function install(): string {
   if (!isComplete) installInto(path, packages, ['--ignore-scripts', '--no-package-lock', '--loglevel=error']);
   cpSync(join(root, 'test/compatibility/programs'), join(path, 'programs'), { recursive: true }); // where they find what they import
   return path;
+}
+
+async function tryLayout({ name, folder }: Layout, file: string): Promise<void> {
+  const { answers, differences } = await compareProgram(folder, file);
+  console.log(`${name.padEnd(23)}${file.padEnd(15)}${column(answers, 7)}${column(answers - differences.length, 10)}`);
+  complaints.push(...differences.map((difference) => `${file} (${name}): ${JSON.stringify(difference, null, 2)}`));
 }
 
 async function tryLibrary(library: Library): Promise<void> {

@@ -11,6 +11,7 @@ export const programs: Readonly<Record<string, readonly Conversation[]>> = {
   'hapi.cjs': [...overHttp, closing],
   'hono.mjs': [...overHttp, closing],
   'koa.cjs': [...overHttp, closing],
+  'log4js.cjs': [closing],
   'polka.cjs': [...overHttp, closing],
   'restify.cjs': [...overHttp, closing],
   'socket-io.cjs': overSocketIo,
