@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { exitCodes } from '../../src/errors.ts';
+import { CONTROL_PROTOCOL, PROTOCOL_HEADER } from '../../src/protocol/control.ts';
 import { NOBODY, needsNobody, runAsNobody } from '../helpers/nobody.ts';
 import { cli, fixture, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
@@ -17,7 +18,9 @@ async function pretend(folder: string, owner = process.getuid?.() ?? 0): Promise
   mkdirSync(lock, { recursive: true, mode: 0o755 });
   const event = { type: 'event', event: 'x', level: 'info', text: SPOOF };
   const outcome = { type: 'outcome', isDone: true, error: null, generation: 7, text: SPOOF };
-  const server = createServer((_request, response) => response.end(`${JSON.stringify(event)}\n${JSON.stringify(outcome)}\n`));
+  const server = createServer((_request, response) =>
+    response.setHeader(PROTOCOL_HEADER, CONTROL_PROTOCOL).end(`${JSON.stringify(event)}\n${JSON.stringify(outcome)}\n`),
+  );
   await new Promise<void>((resolve) => server.listen(join(lock, 'entry'), resolve));
   chmodSync(join(lock, 'entry'), 0o777);
   symlinkSync('app.lock/entry', join(folder, 'app.sock'));
@@ -88,8 +91,8 @@ for (const [what, prepare, says] of [
 test('Root finds the masters of other users in folders that it is told', needsNobody, async () => {
   using folder = temporaryFolder();
   await using _ = await pretend(join(folder.path, 'run'), OTHER);
-  const { code, stdout } = await cli(['reload', '--runtime-dir', join(folder.path, 'run')]);
-  assert.deepEqual([code, stdout.trim().split('\n')], [0, ['reloaded: all is well']]);
+  const { code, stdout, stderr } = await cli(['reload', '--runtime-dir', join(folder.path, 'run')]);
+  assert.deepEqual([code, stdout.trim().split('\n'), stderr], [0, ['reloaded: all is well'], '']);
 });
 
 test('What others wrote is printed without what a terminal would obey; for programs it is exact', async () => {
