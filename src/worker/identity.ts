@@ -64,6 +64,11 @@ function readSome(fd: number, into: Buffer): number {
 /** Neither the program nor its children are to find what only concerns us. */
 function hideTraces(): void {
   delete process.env[WORKER_VARIABLE];
+  hideOption();
+}
+
+/** A thread has the options that its process was started with. */
+export function hideOption(): void {
   const at = process.execArgv.indexOf('--require'); // ours is the first
   if (at >= 0) process.execArgv.splice(at, 2);
 }
