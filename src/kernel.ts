@@ -3,8 +3,9 @@
  * or sets a timer, so that a test can take the kernel's place and refuse each of these calls in turn. What is said to a worker goes through the
  * `ChildProcess` that `fork` gives.
  */
-import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 import { systemCode } from './errors.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
 import { makeTickets, type Tickets } from './tickets.ts';
@@ -24,6 +25,8 @@ export interface Clock {
 export interface Kernel extends Clock {
   /** @throws what kept the process from being; some of it is told by its `error` event instead */
   fork(script: string, args: readonly string[], options: ForkOptions): ChildProcess;
+  /** Runs a script that reads from us alone, in a session of its own: ^C at the terminal is not for it. Where there is no shell, nobody reads. */
+  startShell(script: string): Pick<Writable, 'write'>;
   /** SIGKILL to a process and all of its group. @throws ESRCH, EPERM */
   killGroup(leader: number): void;
   /**
@@ -56,6 +59,13 @@ export const kernel: Kernel = {
   fork(script, args, options) {
     ensureDescriptors();
     return fork(script, args, options);
+  },
+  startShell(script) {
+    const shell = spawn('/bin/sh', ['-c', script], { cwd: '/', env: { PATH: process.env['PATH'] }, detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+    shell.on('error', () => {}); // ENOENT
+    shell.stdin.on('error', () => {}); // EPIPE: somebody has ended it
+    shell.unref();
+    return shell.stdin;
   },
   killGroup: (leader) => void process.kill(-leader, 'SIGKILL'),
   signalRest: (leader, signal) => !canSignal(leader, 0) && canSignal(-leader, signal),

@@ -22,6 +22,7 @@ import { Reporter } from './reporter.ts';
 import { onFault, onSignal } from './signals.ts';
 import { type Sweeper, startSweeper } from './sweeper.ts';
 import { type Notifier, openNotifier } from './systemd/notify.ts';
+import { makeGuard } from './workers/guard.ts';
 import { policyOf, vitalSettingsOf } from './workers/policy.ts';
 import { WorkerPool } from './workers/pool.ts';
 import type { Origin } from './workers/release.ts';
@@ -124,6 +125,7 @@ export class Supervisor {
       folder: runtimeDir,
       runtime,
       spawned,
+      guard: makeGuard(kernel),
       dispatch: (happening) => {
         if (happening.type === 'worker-admitted') this.#lookAtRights(happening.worker);
         this.#loop.dispatch(happening);

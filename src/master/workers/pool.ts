@@ -9,6 +9,7 @@ import type { OwnedFile } from '../../owned-file.ts';
 import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../../protocol/worker.ts';
 import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
+import type { Guard } from './guard.ts';
 import type { Launch } from './release.ts';
 import { hasDroppedRoot, isForAll } from './rights.ts';
 import { tellSeldom } from './seldom.ts';
@@ -32,6 +33,8 @@ export interface PoolHost extends SpawnHost {
   readonly router: Router;
   /** What was spawned in advance, for the first worker that is launched like it. */
   readonly spawned: Spawned | undefined;
+  /** What ends workers that a killed master leaves behind. */
+  readonly guard: Guard;
   dispatch(happening: Happening): void;
   /** The core waits for this worker's start. */
   isStarting(worker: number): boolean;
@@ -108,6 +111,7 @@ export class WorkerPool {
       ),
       onDisconnect: (isSupplanted) => dispatch({ type: isSupplanted ? 'worker-supplanted' : 'worker-disconnected', worker }),
       onExit: (exit, swept) => {
+        if (child.pid !== undefined) this.#host.guard.forget(child.pid);
         this.#sweeps.add(swept);
         void swept.then(() => this.#sweeps.delete(swept));
         const tell = () => {
@@ -122,6 +126,7 @@ export class WorkerPool {
       },
     });
     this.#processes.set(worker, child);
+    if (child.pid !== undefined) this.#host.guard.watch(child.pid, times);
     child.send({ type: 'files', files: files() });
   }
 

@@ -78,6 +78,11 @@ export class SimulatedKernel implements Kernel {
     process.signal('SIGKILL');
   }
 
+  /** Simulated processes are none that a shell could kill. */
+  startShell(): { write(): boolean } {
+    return { write: () => true };
+  }
+
   /** Simulated processes have no children. */
   signalRest(): boolean {
     return false;

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { ask, isRunning, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+test('A worker whose event loop stands still does not outlive a master that was killed, and keeps no port', async () => {
+  using folder = temporaryFolder(); // nobody is left to tidy it up
+  const flags = ['--kill-timeout', '1s', '--drain-timeout', '10m'];
+  await using rig = await startMaster({ script: 'blocks-on-request.cjs', runtimeDir: folder.path, flags });
+  const [worker] = (await rig.pids()) as [number];
+  const blocked = assert.rejects(ask(`${rig.url()}/block`));
+  await rig.waitFor(() => rig.stdout.includes('blocks') || undefined, 'the block');
+  process.kill(rig.pid, 'SIGKILL');
+  await poll(
+    () => !isRunning(worker),
+    () => 'it is still there',
+  );
+  await blocked;
+});
+
+test('A worker that noticed the end of its master has the drain timeout, whatever the kill timeout is', async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--kill-timeout', '1ms', '--drain-timeout', '10m', '--linger', '0s'] });
+  const slow = ask(`${rig.url()}/?wait=3500`);
+  await poll(
+    async () => (await rig.status()).workers[0]?.connections === 1,
+    () => 'the request does not arrive',
+  );
+  process.kill(rig.pid, 'SIGKILL');
+  assert.equal((await slow).status, 200);
+});
+
+test('What watches over the workers ends with its master', async () => {
+  await using rig = await startMaster({ script: 'http-echo.cjs' });
+  const workers = await rig.pids();
+  const [guard, ...others] = childrenOf(rig.pid).filter((pid) => !workers.includes(pid));
+  assert.ok(guard !== undefined && others.length === 0);
+  await rig.stop();
+  await poll(
+    () => !isRunning(guard),
+    () => 'it is still there',
+  );
+});
+
+/** @see proc_pid_stat(5) */
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc').flatMap((entry) => {
+    try {
+      const [, ppid] = readFileSync(`/proc/${entry}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      return ppid === String(parent) ? [Number(entry)] : [];
+    } catch {
+      return []; // no process, or none any more
+    }
+  });
+}
