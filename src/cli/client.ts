@@ -1,5 +1,5 @@
 /** Speaks to a running master over its control socket. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
@@ -111,10 +111,12 @@ function placesOf(argv: Readonly<Record<string, unknown>>): readonly [Place, ...
   if (given !== undefined) return [{ folder: isAbsolute(given) ? given : resolve(given), isGiven: true, mayBeAnothers: true }];
   const usual = defaultRuntimeDirs(process.env, tmpdir());
   const parents = usual.filter((folder) => basename(folder) === 'graceful-super').map((folder) => dirname(folder)); // in /tmp anybody could have made the others
-  const units = parents.flatMap((parent) =>
-    entriesOf(parent)
-      .filter((entry) => entry.startsWith('graceful-super-'))
-      .map((entry) => join(parent, entry)),
+  const units = parents.flatMap(
+    (parent) =>
+      entriesOf(parent)
+        .filter((entry) => entry.startsWith('graceful-super-'))
+        .map((entry) => join(parent, entry))
+        .filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory()), // files of masters lie there, too
   );
   const places = (folders: readonly string[], mayBeAnothers: boolean) => folders.map((folder) => ({ folder, isGiven: false, mayBeAnothers }));
   return [...places(usual, false), ...places(units, true)] as [Place, ...Place[]];
