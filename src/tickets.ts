@@ -4,7 +4,7 @@
  * worker that adopts, or by the master that gives the connection to somebody else. That holds however long either of them
  * is stopped in between. (read(2) moves the shared offset atomically since Linux 3.14; macOS locks it as well.)
  */
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 
 const TICKET_BYTES = 4;
 const LAST_TICKET = 2 ** 32 - 1;
@@ -49,22 +49,45 @@ export function makeTickets(path: string): Tickets {
   };
 }
 
-/** The worker's side. @returns takes a ticket: true if it was still there */
-export function ticketTaker(fd: number): (ticket: number) => boolean {
-  const taken = new Set<number>(); // later ones, that came out while an earlier one was looked for
+/**
+ * The worker's side. Tickets come in the order in which their connections were sent. So what lies before the one that is looked for is of a connection that did not arrive: it
+ * is this worker's no more, and `giveBack` is told. What lies behind it is of one that is still to come, and is kept.
+ * Which file `fd` is now is remembered: a program may close what it does not know, and get the same number for a file of its own.
+ * @returns takes a ticket: true if it was still there. It throws an error that says why nothing could be read.
+ */
+export function ticketTaker(fd: number, giveBack: (tickets: readonly number[]) => void): (ticket: number) => boolean {
+  const file = identify(fd);
+  let ahead: number | undefined;
   return (ticket) => {
-    while (!taken.has(ticket)) {
-      const next = readTicket(fd);
-      if (next === undefined) return false;
-      taken.add(next);
-    }
-    return taken.delete(ticket);
+    if (file === undefined || identify(fd) !== file) throw new Error(`its program has closed descriptor ${fd}, by which it is known whose a connection is`);
+    const skipped: number[] = [];
+    let next = ahead ?? readTicket(fd);
+    for (; next !== undefined && isBefore(next, ticket); next = readTicket(fd)) skipped.push(next);
+    ahead = next === ticket ? undefined : next;
+    if (skipped.length > 0) giveBack(skipped);
+    return next === ticket;
   };
+}
+
+/** undefined: nothing is open there. `bigint` leaves no trace in what `realpathSync` reads: see identity.ts. */
+function identify(fd: number): string | undefined {
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined; // EBADF
+  }
 }
 
 /** The ticket after this one. */
 export function nextTicket(ticket: number): number {
   return ticket === LAST_TICKET ? 1 : ticket + 1;
+}
+
+/** After the last ticket comes the first one again. */
+function isBefore(ticket: number, other: number): boolean {
+  const distance = other - ticket;
+  return distance > 0 ? distance <= LAST_TICKET / 2 : distance < -LAST_TICKET / 2;
 }
 
 /** What can't be read is nobody's: whoever looks for it finds that it is not there. */

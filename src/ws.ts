@@ -7,7 +7,7 @@ import { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { WebSocket, WebSocketServer } from 'ws';
 import * as library from 'ws';
-import { adoptState, type Baggage, exportState, type UpgradedCarrier } from './worker/handoff/carrier.ts';
+import { type Baggage, exportState, type UpgradedCarrier } from './worker/handoff/carrier.ts';
 import { isOwed } from './worker/handoff/owed.ts';
 import { findRuntime } from './worker/runtime.ts';
 
@@ -122,11 +122,11 @@ export function handoffWebSockets<State>(server: WebSocketServer, options: WebSo
       if (state === undefined || !isBetweenMessages(found.webSocket, parts)) return undefined;
       return { kind: 'websocket', name, ...describe(found), ...state };
     },
-    adopt({ arrival: { socket }, baggage }) {
+    adopt({ arrival: { socket }, baggage, state }) {
       const webSocket = open(server, parts, socket, baggage as WebSocketBaggage);
       runtime.adopted.add(webSocket);
       server.emit('connection', webSocket, requestOf(socket, baggage as WebSocketBaggage));
-      adoptState(options as WebSocketHandoffOptions, webSocket, baggage);
+      options.adopt?.(webSocket, state as State);
     },
   };
   register(runtime.upgraded, carrier);

@@ -31,10 +31,13 @@ export type Channel = ChildProcess | NodeJS.Process;
 /**
  * Sends a message, and with it perhaps a handle; a raw handle stays open here, to be closed by `closeSent`: the receiver gets
  * a copy. A channel that is closed swallows it: the end of the process on the other side is told by its own event.
- * `onLost` is called if the descriptor of the handle did not arrive; then the message did not, either.
+ * `onLost` is called, later, if the descriptor of the handle did not arrive; then the message did not, either.
  */
 export function sendHidden(channel: Channel, body: object, handle?: Handle, onLost?: () => void): void {
-  if (!channel.connected) return;
+  if (!channel.connected) {
+    if (onLost) process.nextTick(onLost);
+    return;
+  }
   const envelope: Envelope = { cmd: COMMAND, body };
   const onSent = handle && startSending(channel, handle, onLost);
   channel.send?.(envelope, handle as never, { keepOpen: true }, (error) => onSent?.(error)); // for anything else see above

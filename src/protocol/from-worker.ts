@@ -50,10 +50,11 @@ const message = v.variant('type', [
   v.object({ type: v.literal('offer'), id: whole, listener: whole, kind: label, baggage: v.pipe(v.string(), v.maxLength(BAGGAGE_LIMIT)) }),
   v.object({ type: v.literal('adopted'), ticket: whole, connections: v.pipe(whole, v.minValue(0)) }),
   v.object({ type: v.literal('refused'), ticket: whole, reason: longText, isFinal: v.boolean() }),
+  v.object({ type: v.literal('given-back'), tickets: v.array(whole) }),
   v.object({ type: v.literal('settled'), open: v.pipe(whole, v.minValue(0)), stayed: reasons }),
   v.object({ type: v.literal('drained'), closed: counts, cut: counts }),
   v.object({ type: v.literal('failed'), error }),
-  v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.pipe(v.number(), v.minValue(0)) }),
+  v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.nullable(v.pipe(v.number(), v.minValue(0))) }),
   v.object({ type: v.literal('checked'), id: whole, failure: v.nullable(failure) }),
   v.object({ type: v.literal('notice'), text: longText }),
 ]);

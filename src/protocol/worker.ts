@@ -85,14 +85,16 @@ export type FromWorker =
   | { readonly type: 'adopted'; readonly ticket: number; readonly connections: number }
   /** It is not, and nothing was read from it. `isFinal`: nor would it be a moment later. */
   | { readonly type: 'refused'; readonly ticket: number; readonly reason: string; readonly isFinal: boolean }
+  /** Tickets of connections that did not arrive, though later ones did: they are not this worker's. */
+  | { readonly type: 'given-back'; readonly tickets: readonly number[] }
   /** Everything that could be handed over at once was; `open` connections are left, of which `stayed` were to move: how many, by reason. */
   | { readonly type: 'settled'; readonly open: number; readonly stayed?: ConnectionCounts }
   /** All its connections are gone: `closed` gracefully, `cut` at the timeout; not counted are those that others adopted. */
   | { readonly type: 'drained'; readonly closed: ConnectionCounts; readonly cut: ConnectionCounts }
   /** An error is about to kill it. */
   | { readonly type: 'failed'; readonly error: ErrorReport }
-  /** Answers `examine`; `rssBytes` is its resident memory. */
-  | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number }
+  /** Answers `examine`; `rssBytes` is its resident memory, null where that can't be found out. */
+  | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number | null }
   | { readonly type: 'checked'; readonly id: number; readonly failure: HealthFailure | null }
   /** Something an operator should know. */
   | { readonly type: 'notice'; readonly text: string };
@@ -158,8 +160,8 @@ export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30
 /** Longest body of a failed answer, in bytes. */
 export const BODY_LIMIT = 200;
 
-/** Longest baggage of a connection, in characters. */
-export const BAGGAGE_LIMIT: number = 128 * 1024;
+/** Longest baggage of a connection, in characters. A byte of state as V8 serializes it can take six of them, such as in `\u0000`. */
+export const BAGGAGE_LIMIT: number = 512 * 1024;
 
 /**
  * Environment variable that makes a process a worker: the descriptor from which it reads who it is. It waits for that before anything else; should

@@ -9,6 +9,7 @@ import { isHttp } from '../node/http.ts';
 import type { ConnectionCounts, DrainReason, DrainTimes } from '../protocol/worker.ts';
 import { lingerClose } from './closing/linger.ts';
 import { addCounts, countKinds, subtract } from './counts.ts';
+import { guarded, tellMistake } from './guard.ts';
 import { type DrainInfo, type Hooks, prepareHooks } from './hooks.ts';
 import { connectionsOf, isHttpServer, kindOf, type Servers, type WatchedServer, webSocketOf } from './servers.ts';
 import { type DrainScope, SERVICE_RESTART, sweep } from './sweep.ts';
@@ -49,7 +50,8 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
     withdraw(scope.servers);
     account.onWithdrew();
     hooks.runAll({ reason });
-    void run(scope, hooks, times, account, hurried).then(() => end(times));
+    const ran = run(scope, hooks, times, account, hurried).catch(tellMistake);
+    void ran.then(() => end(times));
   };
   return {
     get hasBegun() {
@@ -111,14 +113,16 @@ function whenEmpty({ servers, mover }: DrainScope): Promise<'gone'> {
 async function cutAll(scope: DrainScope): Promise<void> {
   const { servers, mover } = scope;
   for (const watched of servers.list()) {
-    for (const session of watched.sessions.list()) session.destroy();
-    for (const socket of connectionsOf(watched, servers)) cutOne(watched, socket);
+    for (const session of watched.sessions.list()) guarded(() => session.destroy())();
+    for (const socket of connectionsOf(watched, servers)) guarded(cutOne)(watched, socket);
   }
   const limit = deadline(2 * CUT_LINGER_MS);
   await Promise.race([whenEmpty(scope), limit.passed]);
   limit.clear();
   mover.abandon();
-  for (const watched of servers.list()) for (const socket of [...watched.sockets.list(), ...connectionsOf(watched, servers)]) socket.destroy();
+  for (const watched of servers.list()) {
+    for (const socket of [...watched.sockets.list(), ...connectionsOf(watched, servers)]) guarded(() => void socket.destroy())();
+  }
 }
 
 function cutOne({ server }: WatchedServer, socket: Socket): void {

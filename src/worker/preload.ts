@@ -15,6 +15,7 @@ import { ticketTaker } from '../tickets.ts';
 import { type Capture, capture } from './capture.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
+import { guarded, onMistake, tellMistake } from './guard.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
 import { makeRegistry } from './handoff/registry.ts';
@@ -32,6 +33,8 @@ interface Parts {
   readonly adopt: ReturnType<typeof prepareAdopter>;
   /** It serves, and may hang from now on. */
   readonly watch: () => void;
+  /** Its resident memory in bytes; null where that can't be found out. */
+  readonly measure: () => number | null;
 }
 
 const ORPHAN_TRIES = 50;
@@ -41,6 +44,7 @@ const ORPHAN_PAUSE_MS = 10;
 export function supervise({ master, generation, index, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
+  onMistake((text) => tell({ type: 'notice', text }));
   const servers = watchServers();
   const registry = makeRegistry();
   const mover = prepareMover({ servers, registry, tell });
@@ -51,31 +55,26 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
-  const askForListener = (id: number, query: ListenQuery) => {
-    process.channel?.ref(); // an answer is owed
-    tell({ type: 'listen', id, ...query });
-  };
-  const captured = capture(askForListener, servers, () => readiness.isGuarded);
-  servers.onListening = () => {
-    tell({ type: 'listening' });
-    // several listens in a row are one: ready is the worker whose last one was answered
-    if (!waitReady) setImmediate(() => captured.isAsking || readiness.ready());
-  };
-  const adopt = prepareAdopter({ servers, registry, tell, takeTicket: ticketTaker(tickets), isDraining: () => drain.hasBegun });
+  const captured = capture(prepareAsking(tell), servers, () => readiness.isGuarded);
+  servers.onListening = prepareListening(tell, () => void (waitReady || captured.isAsking || readiness.ready()));
+  const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
+  const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
   const watch = prepareWatch(watcher, tell);
-  onHidden(process, (body, handle) => {
-    const message = body as ToWorker;
+  const parts = { tell, captured, drain, readiness, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
+  const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
     if (message.type === 'files') files = message.files;
-    else obey(message, handle, { tell, captured, drain, readiness, servers, mover, adopt, watch });
+    else obey(message, handle, parts);
   });
-  // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
-  process.once('disconnect', () => {
+  onHidden(process, (body, handle) => hear(body as ToWorker, handle));
+  const onDisconnect = guarded(() => {
     drain.addHook(() => endAsOrphan(master, () => files));
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
+  process.once('disconnect', onDisconnect); // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   ensureDisconnect();
-  process.on('uncaughtExceptionMonitor', (error) => tell({ type: 'failed', error: toReport(error) }));
+  const onUncaught = guarded((error: Error) => tell({ type: 'failed', error: toReport(error) }));
+  process.on('uncaughtExceptionMonitor', onUncaught);
   publishRuntime({
     ...registry,
     generation,
@@ -88,6 +87,21 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   process.channel?.unref();
 }
 
+function prepareAsking(tell: (message: FromWorker) => void): (id: number, query: ListenQuery) => void {
+  return (id, query) => {
+    process.channel?.ref(); // an answer is owed
+    tell({ type: 'listen', id, ...query });
+  };
+}
+
+function prepareListening(tell: (message: FromWorker) => void, onListened: () => void): () => void {
+  const later = guarded(onListened);
+  return guarded(() => {
+    tell({ type: 'listening' });
+    setImmediate(later); // several listens in a row are one: ready is the worker whose last one was answered
+  });
+}
+
 function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
   return {
     onWithdrew: () => tell({ type: 'withdrew' }),
@@ -98,7 +112,7 @@ function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
 
 /** Does what the master says. */
 function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
-  const { tell, captured, drain, readiness, servers, mover, adopt, watch } = parts;
+  const { tell, captured, drain, readiness, servers, mover, adopt, watch, measure } = parts;
   switch (message.type) {
     case 'listener':
       captured.onReply(message, handle as ListenHandle | undefined);
@@ -124,7 +138,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return drain.hurry();
     case 'examine':
       watch();
-      return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: process.memoryUsage.rss() });
+      return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: measure() });
     case 'said-ready':
       return readiness.ready();
     case 'check':
@@ -138,7 +152,25 @@ function prepareWatch(watcher: number | null, tell: (message: FromWorker) => voi
   return () => {
     if (isDone || watcher === null) return;
     isDone = true;
-    void import('./watcher.ts').then(({ startWatcher }) => startWatcher(watcher, (text) => tell({ type: 'notice', text })));
+    void import('./watcher.ts').then(({ startWatcher }) => startWatcher(watcher, (text) => tell({ type: 'notice', text }))).catch(tellMistake);
+  };
+}
+
+/** Where no descriptor is left, or no /proc is there, it can't be read; why is told once, until it can. */
+function prepareMeasure(tell: (message: FromWorker) => void): () => number | null {
+  let hasFailed = false;
+  return () => {
+    try {
+      const rssBytes = process.memoryUsage.rss();
+      hasFailed = false;
+      return rssBytes;
+    } catch (error) {
+      const isFull = ['EMFILE', 'ENFILE'].includes(toReport(error).code ?? '');
+      const text = isFull ? 'has no descriptor left: until it has, connections that reach it are closed (ulimit -n, LimitNOFILE=)' : '';
+      if (!hasFailed) tell({ type: 'notice', text: text || `can't tell how much memory it uses: ${toReport(error).message}` });
+      hasFailed = true;
+      return null;
+    }
   };
 }
 

@@ -7,6 +7,7 @@ import { parsingServerOf } from '../node/http.ts';
 import type { DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
 import { closeSession } from './closing/http2.ts';
+import { guarded } from './guard.ts';
 import { type Candidate, isQuiet, type Mover } from './handoff/mover.ts';
 import { mayMove, type Scope } from './handoff/registry.ts';
 import { connectionsOf, findSilent, isHttpServer, type WatchedServer, webSocketOf } from './servers.ts';
@@ -29,7 +30,7 @@ export function sweep(scope: DrainScope, { idleGraceMs, drainTimeoutMs }: DrainT
   const idleSince = new Map<Socket, Since>();
   let endedAt = 0;
   let lengthMs = 0;
-  const sweepOnce = () => {
+  const sweepOnce = guarded(() => {
     const now = performance.now();
     scope.servers.onEnd(); // what has ended in silence is noticed here
     if (scope.mover.isBusy && now - endedAt < SWEEP_WHILE_MOVING_MS) return;
@@ -39,7 +40,7 @@ export function sweep(scope: DrainScope, { idleGraceMs, drainTimeoutMs }: DrainT
     for (const candidate of findLongIdle(idle, idleSince, now, idleGraceMs)) if (scope.mover.mayClose(candidate)) closeIdle(candidate.socket);
     endedAt = performance.now();
     lengthMs = endedAt - now;
-  };
+  });
   const afterResponse = () => {
     if (performance.now() - endedAt >= SPACING * lengthMs) sweepOnce();
   };

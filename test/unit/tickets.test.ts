@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, readdirSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -75,15 +75,16 @@ test('tickets that can’t be read are nobody’s', () => {
   using folder = makeFolder();
   const tickets = makeTickets(join(folder.path, 'tickets'));
   tickets.issue(1);
+  const take = ticketTaker(tickets.fd, () => {});
   closeSync(tickets.fd);
-  assert.equal(ticketTaker(tickets.fd)(1), false);
+  assert.throws(() => take(1), /has closed descriptor/);
   assert.deepEqual(tickets.recall(), new Set());
 });
 
 test('a ticket is taken once', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);
-  const take = ticketTaker(tickets.fd);
+  const take = ticketTaker(tickets.fd, () => {});
   tickets.issue(7);
   assert.deepEqual([take(7), take(7)], [true, false]);
   assert.deepEqual(tickets.recall(), new Set());
@@ -92,26 +93,55 @@ test('a ticket is taken once', () => {
 test('a ticket that was never issued is not there', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);
-  const take = ticketTaker(tickets.fd);
+  const take = ticketTaker(tickets.fd, () => {});
   assert.equal(take(1), false);
   tickets.issue(2);
   assert.deepEqual([take(1), take(2)], [false, true]);
 });
 
-test('they can be taken in another order, and those that came out meanwhile are the taker’s', () => {
+test('those that lie before the one that is taken are given back, and are the taker’s no more', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);
-  const take = ticketTaker(tickets.fd);
-  issue(tickets, 1, 3);
+  const returned: number[] = [];
+  const take = ticketTaker(tickets.fd, (given) => returned.push(...given));
+  issue(tickets, 1, 4);
   assert.equal(take(3), true);
-  assert.deepEqual(tickets.recall(), new Set());
-  assert.deepEqual([take(2), take(1), take(2)], [true, true, false]);
+  assert.deepEqual(returned, [1, 2]);
+  assert.deepEqual([take(1), take(2), take(4)], [false, false, true]);
+  assert.deepEqual(returned, [1, 2]);
+});
+
+test('one that lies behind the one that is looked for is kept for later, across the end of the numbers, too', () => {
+  using folder = makeFolder();
+  using tickets = inFolder(folder);
+  const returned: number[] = [];
+  const take = ticketTaker(tickets.fd, (given) => returned.push(...given));
+  const last = 2 ** 32 - 1;
+  for (const ticket of [last, 1, 2]) tickets.issue(ticket);
+  assert.deepEqual([take(last - 1), take(1), take(last), take(2)], [false, true, false, true]);
+  assert.deepEqual(returned, [last]);
+});
+
+test('a descriptor that is closed, or another file’s by now, is not read: the error says why', () => {
+  using folder = makeFolder();
+  using tickets = inFolder(folder);
+  const path = folder.write('theirs', '12345678');
+  const copy = openSync(`/proc/self/fd/${tickets.fd}`, 'r'); // as a worker has it
+  const take = ticketTaker(copy, () => {});
+  tickets.issue(1);
+  closeSync(copy);
+  assert.throws(() => take(1), /has closed descriptor/);
+  const theirs = openSync(path, 'r');
+  assert.equal(theirs, copy);
+  assert.throws(() => take(1), /has closed descriptor/);
+  assert.equal(readFileSync(theirs, 'utf8'), '12345678');
+  closeSync(theirs);
 });
 
 test('what is recalled can’t be taken, nor recalled again', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);
-  const take = ticketTaker(tickets.fd);
+  const take = ticketTaker(tickets.fd, () => {});
   issue(tickets, 1, 3);
   assert.equal(take(1), true);
   assert.deepEqual(tickets.recall(), new Set([2, 3]));
@@ -122,7 +152,7 @@ test('what is recalled can’t be taken, nor recalled again', () => {
 test('they can be issued after a recall', () => {
   using folder = makeFolder();
   using tickets = inFolder(folder);
-  const take = ticketTaker(tickets.fd);
+  const take = ticketTaker(tickets.fd, () => {});
   tickets.issue(1);
   tickets.recall();
   issue(tickets, 2, 3);

@@ -17,7 +17,7 @@ export interface StatusSources {
   readonly listeners: Status['listeners'];
   readonly pidOf: PidOf;
   movedOf(worker: number): ConnectionCounts;
-  examine(worker: number): Promise<{ readonly connections: number; readonly rssBytes: number } | null>;
+  examine(worker: number): Promise<{ readonly connections: number; readonly rssBytes: number | null } | null>;
 }
 
 /** Asks every worker how many connections it has; one that does not answer counts as unknown. */

@@ -3,7 +3,7 @@
  * copy of the descriptor until somebody owns the connection, so that no single death loses it.
  *
  *   offer ─→ to the successor with the fewest connections ─adopted→ told `moved`
- *                     └─ refused, dead, silent past the deadline → the next one ─ none left → told `stay`
+ *                     └─ refused, lost on the way, dead, silent past the deadline → the next one ─ none left → told `stay`
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Cancel, Clock } from '../../kernel.ts';
@@ -134,6 +134,11 @@ export class Router {
     this.#next({ ...move, reason: `worker ${by}: ${reason}`, isFinal });
   }
 
+  /** They were lost on the way, as a worker knows by the later ones that it has got. */
+  onGivenBack(by: number, { tickets }: Said<'given-back'>): void {
+    for (const ticket of tickets) this.#onLost(ticket, by);
+  }
+
   /**
    * A worker has ended: what was on its way to it goes elsewhere. `onLanded` is told what has moved of it, as soon as that is
    * known of what it had sent: within moments, or when a silent worker is passed over.
@@ -174,6 +179,13 @@ export class Router {
     return move;
   }
 
+  /** Whoever knows it first says so; the ticket, which the worker may read out later or has read, is nobody's any more. */
+  #onLost(ticket: number, by: number): void {
+    const move = this.#take(ticket, by);
+    if (move === undefined) return;
+    this.#next({ ...move, reason: `its descriptor did not reach worker ${by}`, isFinal: false });
+  }
+
   #next(move: Move): void {
     const { from, id, listener, baggage, handle, tried } = move;
     const to = this.#choose(move);
@@ -186,9 +198,7 @@ export class Router {
     const ticket = this.#issue(to);
     if (typeof ticket === 'string') return this.#next({ ...move, reason: `no ticket could be written (${ticket})`, isFinal: false });
     this.#moves.set(ticket, { ...move, to, deadline: this.#host.clock.now() + SILENCE_MS, isTaken: false });
-    // it must not be waited for: the worker reads the ticket away when it looks for the next one
-    const lost = { type: 'refused', ticket, reason: 'its descriptor did not arrive', isFinal: false } as const;
-    this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle, () => this.onRefused(to, lost));
+    this.#host.send(to, { type: 'adopt', ticket, listener, baggage }, handle, () => this.#onLost(ticket, to));
     this.#timer ??= this.#host.clock.every(SILENCE_MS / 4, () => this.#look());
   }
 

@@ -42,7 +42,7 @@ export interface PoolHost extends SpawnHost {
   files(): readonly OwnedFile[];
   note(worker: number, text: string, level?: 'warn' | 'debug'): void;
   /** A worker has said how it is. */
-  onVitals(worker: number, rssBytes: number): void;
+  onVitals(worker: number, rssBytes: number | null): void;
 }
 
 /** Whom a worker is to be. */
@@ -216,6 +216,8 @@ export class WorkerPool {
         return router.onAdopted(worker, message);
       case 'refused':
         return router.onRefused(worker, message);
+      case 'given-back':
+        return router.onGivenBack(worker, message);
       case 'vitals':
         this.#examined.get(message.id)?.(message);
         if (this.#host.isStarting(worker)) dispatch({ type: 'worker-answered', worker });

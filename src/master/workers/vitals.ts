@@ -48,11 +48,11 @@ export class Vitals {
     for (const [worker, settings] of serving) if (!this.#watched.has(worker)) this.#watched.set(worker, new Watch(worker, settings, this.#host));
   }
 
-  /** A worker has answered. */
-  onAnswer(worker: number, rssBytes: number): void {
+  /** A worker has answered; it may not know how much memory it uses. */
+  onAnswer(worker: number, rssBytes: number | null): void {
     if (!this.#watched.has(worker)) return;
     this.#watched.get(worker)?.onAnswer();
-    this.#host.dispatch({ type: 'worker-measured', worker, rssBytes });
+    if (rssBytes !== null) this.#host.dispatch({ type: 'worker-measured', worker, rssBytes });
   }
 }
 

@@ -3,6 +3,7 @@
  * the peer loses our last bytes; so: FIN, read and discard until the peer closes too, or a timeout.
  */
 import type { Socket } from 'node:net';
+import { guarded } from '../guard.ts';
 
 const LINGER_MS = 2_000;
 const lingering = new WeakSet<Socket>();
@@ -11,7 +12,8 @@ const lingering = new WeakSet<Socket>();
 export function lingerClose(socket: Socket, lingerMs: number = LINGER_MS): void {
   if (socket.destroyed || lingering.has(socket)) return;
   lingering.add(socket);
-  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  const destroy = guarded(() => void socket.destroy()); // which programs wrap
+  const timer = setTimeout(destroy, lingerMs);
   if ('setTimeout' in socket) socket.setTimeout(0); // a program may give any stream to its server
   socket.removeAllListeners('data');
   // on an HTTP connection this also takes the bytes away from the parser

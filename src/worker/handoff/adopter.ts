@@ -1,8 +1,9 @@
 /** Takes in connections from workers that drain. Nothing is read from one before its ticket is taken. */
+import type { Server, Socket } from 'node:net';
 import { type ConnectionHandle, hasHandle, receive, takeFrom } from '../../node/connection.ts';
 import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
 import type { Servers } from '../servers.ts';
-import type { Baggage } from './carrier.ts';
+import { type Baggage, type Carrier, importState } from './carrier.ts';
 import { type Registry, stateOptions, takerOf } from './registry.ts';
 
 type Adopt = Extract<ToWorker, { type: 'adopt' }>;
@@ -11,6 +12,7 @@ type Adopt = Extract<ToWorker, { type: 'adopt' }>;
 export interface AdopterHost {
   readonly servers: Servers;
   readonly registry: Registry;
+  /** @throws an error for the log if it can't be found out whose it is */
   takeTicket(ticket: number): boolean;
   isDraining(): boolean;
   tell(message: FromWorker): void;
@@ -37,34 +39,52 @@ function never(reason: string): Refusal {
   return { reason, isFinal: true };
 }
 
+/** What is to be adopted, and by whom. */
+interface Plan {
+  readonly server: Server;
+  readonly carrier: Carrier;
+  readonly baggage: Baggage;
+  readonly state: unknown;
+}
+
 /** @returns why not; then its handle is closed here, and nothing was read */
-function adopt(
-  { servers, registry, takeTicket, isDraining }: AdopterHost,
-  { ticket, listener, baggage }: Adopt,
-  handle: ConnectionHandle,
-): Refusal | undefined {
-  const refuse = (refusal: Refusal) => {
-    handle.close();
-    return refusal;
-  };
-  if (!takeTicket(ticket)) return refuse(notNow('it was given to somebody else meanwhile'));
-  if (isDraining()) return refuse(notNow('it is draining itself'));
-  const server = servers.listeningOn(listener);
-  if (server === undefined) return refuse(never('no server of it listens there'));
-  const passed = JSON.parse(baggage) as Baggage;
-  const carrier = takerOf(registry, server, passed);
-  if (carrier === undefined) return refuse(never(`its server takes no ${passed.kind} connections over`));
-  const arrival = receive(server, handle);
-  if (arrival === undefined) return never('its server takes no more connections');
-  const { socket } = arrival;
+function adopt(host: AdopterHost, message: Adopt, handle: ConnectionHandle): Refusal | undefined {
+  const plan = prepare(host, message);
+  if ('server' in plan) return receiveAs(plan, host, handle);
+  handle.close();
+  return plan;
+}
+
+/** All that can fail comes before the ticket: what has none can be refused by whoever likes to. */
+function prepare({ servers, registry, takeTicket, isDraining }: AdopterHost, { ticket, listener, baggage: text }: Adopt): Plan | Refusal {
   try {
+    if (isDraining()) return notNow('it is draining itself');
+    const server = servers.listeningOn(listener);
+    if (server === undefined) return never('no server of it listens there');
+    const baggage = JSON.parse(text) as Baggage;
+    const carrier = takerOf(registry, server, baggage);
+    if (carrier === undefined) return never(`its server takes no ${baggage.kind} connections over`);
+    const plan = { server, carrier, baggage, state: importState(baggage) };
+    return takeTicket(ticket) ? plan : notNow('it was given to somebody else meanwhile');
+  } catch (error) {
+    return never(`it can't take it: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function receiveAs({ server, carrier, baggage, state }: Plan, { servers, registry }: AdopterHost, handle: ConnectionHandle): Refusal | undefined {
+  let socket: Socket | undefined;
+  try {
+    const arrival = receive(server, handle);
+    if (arrival === undefined) return never('its server takes no more connections');
+    socket = arrival.socket;
     registry.adopted.add(socket);
     servers.track(server, socket);
-    carrier.adopt({ server, arrival, baggage: passed, options: stateOptions(registry, server) });
+    carrier.adopt({ server, arrival, baggage, state, options: stateOptions(registry, server) });
     return undefined;
   } catch (error) {
-    registry.handedOff.add(socket); // it lives on elsewhere
-    if (hasHandle(socket)) takeFrom(socket).close();
+    if (socket === undefined) handle.close();
+    else registry.handedOff.add(socket); // it lives on elsewhere
+    if (socket && hasHandle(socket)) takeFrom(socket).close();
     return never(`it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`);
   }
 }

@@ -1,12 +1,13 @@
 /** How connections of one kind travel, and the state of the program that travels with them. */
 import type { Server, Socket } from 'node:net';
 import type { Arrival } from '../../node/connection.ts';
+import { readState, writeState } from './state.ts';
 
 /** What travels along with a connection: JSON. */
 export interface Baggage {
   readonly kind: string;
-  /** What the program exported, serialized by V8, in base64. */
-  readonly state?: string;
+  /** What the program exported, as `state.ts` writes it. */
+  readonly state?: unknown;
 }
 
 /** What a program gives to `handoff`. */
@@ -27,6 +28,8 @@ export interface Welcome {
   readonly server: Server;
   readonly arrival: Arrival;
   readonly baggage: Baggage;
+  /** What the program exported; undefined: nothing. */
+  readonly state: unknown;
   readonly options: StateOptions;
 }
 
@@ -44,20 +47,14 @@ export interface UpgradedCarrier extends Carrier {
   accepts(server: Server, baggage: Baggage): boolean;
 }
 
-/** Longest state of a connection, in bytes as V8 serializes it. */
-export const STATE_LIMIT: number = 64 * 1024;
-
 /** Asks the program for the state of a connection. @returns undefined: not now @throws an error for the log if it can't cross */
 export function exportState<Connection>(options: StateOptions<Connection>, connection: Connection): Pick<Baggage, 'state'> | undefined {
   if (options.export === undefined) return {};
   const state = options.export(connection);
-  if (state === undefined) return undefined;
-  const bytes = process.getBuiltinModule('node:v8').serialize(state); // throws for what structuredClone refuses: functions, symbols, sockets
-  if (bytes.length > STATE_LIMIT) throw new RangeError(`the exported state takes ${bytes.length} bytes, the limit is ${STATE_LIMIT}`);
-  return { state: bytes.toString('base64') };
+  return state === undefined ? undefined : { state: writeState(state) };
 }
 
-/** Gives the state back to the program. */
-export function adoptState<Connection>(options: StateOptions<Connection>, connection: Connection, { state }: Baggage): void {
-  options.adopt?.(connection, state === undefined ? undefined : process.getBuiltinModule('node:v8').deserialize(Buffer.from(state, 'base64')));
+/** What the program exported. @throws an error for the log if it can't be read here */
+export function importState({ state }: Baggage): unknown {
+  return state === undefined ? undefined : readState(state);
 }

@@ -6,7 +6,8 @@ import type { Server, Socket } from 'node:net';
 import { hasHandle, timeoutLeft } from '../../node/connection.ts';
 import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest } from '../../node/http.ts';
 import { lingerClose } from '../closing/linger.ts';
-import { adoptState, type Baggage, type Carrier, exportState } from './carrier.ts';
+import { guarded } from '../guard.ts';
+import { type Baggage, type Carrier, exportState } from './carrier.ts';
 
 interface HttpBaggage extends Baggage {
   /** Milliseconds of its keep-alive timeout that are left, null: it has none. Absent for a connection that never had a request. */
@@ -30,13 +31,13 @@ export const httpCarrier: Carrier = {
     const state = exportState(options, socket);
     return state && { kind: 'http', ...state, ...keepAlive(server as http.Server, socket) };
   },
-  adopt({ server, arrival, options, baggage }) {
+  adopt({ server, arrival, options, baggage, state }) {
     const { keepAliveMs } = baggage as HttpBaggage;
     if (!readsFirst.has(server)) arrival.announce();
     if (!isHttp(arrival.socket)) readsFirst.add(server);
     if (readsFirst.has(server)) throw new Error('its server reads something else before the first request');
     if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
-    adoptState(options, arrival.socket, baggage);
+    options.adopt?.(arrival.socket, state);
   },
 };
 
@@ -63,7 +64,8 @@ function continueKeepAlive(server: http.Server, socket: Socket, keepAliveMs: num
   if (keepAliveMs === null) return;
   socket.setTimeout(0);
   onNextRequest(socket, () => socket.setTimeout(server.timeout || 0));
-  const timer = setTimeout(() => isStillIdle(server, socket, arrived) && lingerClose(socket), keepAliveMs);
+  const closeIfIdle = guarded(() => void (isStillIdle(server, socket, arrived) && lingerClose(socket)));
+  const timer = setTimeout(closeIfIdle, keepAliveMs);
   timer.unref();
   socket.once('close', () => clearTimeout(timer));
 }

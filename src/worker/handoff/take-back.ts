@@ -2,7 +2,7 @@
 import type { Server, Socket } from 'node:net';
 import { type Loan, receive } from '../../node/connection.ts';
 import { lingerClose } from '../closing/linger.ts';
-import type { Baggage, Carrier } from './carrier.ts';
+import { type Baggage, type Carrier, importState } from './carrier.ts';
 import { type Scope, stateOptions } from './registry.ts';
 
 /** What it had with it. */
@@ -36,7 +36,7 @@ function adoptAgain({ servers, registry }: Scope, { server, loan, carrier, bagga
   registry.adopted.add(arrival.socket);
   servers.track(server, arrival.socket);
   try {
-    carrier.adopt({ server, arrival, baggage, options: stateOptions(registry, server) });
+    carrier.adopt({ server, arrival, baggage, state: importState(baggage), options: stateOptions(registry, server) });
   } catch (error) {
     complain(`a connection that nobody took could not be taken back: ${error instanceof Error ? error.stack : String(error)}`);
     lingerClose(arrival.socket);

@@ -1,6 +1,6 @@
 /** Raw connections of a server that opted in. Nothing of the protocol is known here: what is to go on, the program exports. */
 import { idleConnections, parsingServerOf } from '../../node/http.ts';
-import { adoptState, type Carrier, exportState } from './carrier.ts';
+import { type Carrier, exportState } from './carrier.ts';
 import { isOwed } from './owed.ts';
 
 export const tcpCarrier: Carrier = {
@@ -11,8 +11,8 @@ export const tcpCarrier: Carrier = {
     const state = exportState(options, socket);
     return state && { kind: 'tcp', ...state };
   },
-  adopt({ arrival, options, baggage }) {
+  adopt({ arrival, options, state }) {
     arrival.announce();
-    adoptState(options, arrival.socket, baggage);
+    options.adopt?.(arrival.socket, state);
   },
 };

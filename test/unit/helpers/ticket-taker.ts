@@ -1,6 +1,7 @@
 /**
  * A worker as the tickets know it, for tickets.test.ts: it has inherited their descriptor, takes those that it is told to, one
- * after the other, and tells which it got.
+ * after the other, and tells which came out, those that it
+ * gave back included.
  */
 import { ticketTaker } from '../../../src/tickets.ts';
 
@@ -17,10 +18,11 @@ export interface TakeOrder {
 const LOOKS = 1e7;
 
 if (process.send !== undefined) {
-  const take = ticketTaker(TICKETS_FD);
+  let got: number[] = [];
+  const take = ticketTaker(TICKETS_FD, (givenBack) => void got.push(...givenBack));
   process.on('message', ({ from, to, notBefore }: TakeOrder) => {
+    got = [];
     if (notBefore !== undefined) for (let looks = 0; looks < LOOKS && !take(notBefore); looks++);
-    const got: number[] = [];
     for (let ticket = from; ticket <= to; ticket++) if (take(ticket)) got.push(ticket);
     process.send?.(got);
   });

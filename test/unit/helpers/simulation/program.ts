@@ -47,7 +47,7 @@ export class Program {
   constructor(world: World, process: SimulatedProcess, ticketsFd: number | undefined) {
     this.#world = world;
     this.#process = process;
-    this.#takeTicket = ticketsFd === undefined ? () => false : ticketTaker(ticketsFd);
+    this.#takeTicket = ticketsFd === undefined ? () => false : ticketTaker(ticketsFd, (tickets) => process.tell({ type: 'given-back', tickets }));
   }
 
   begin({ generation, times }: WorkerIdentity): void {

@@ -70,6 +70,10 @@ class Station implements Disposable {
     this.router.onRefused(worker, { type: 'refused', ticket: this.take(worker), reason: 'no', isFinal });
   }
 
+  giveBack(worker: number): void {
+    this.router.onGivenBack(worker, { type: 'given-back', tickets: [this.take(worker)] });
+  }
+
   /** Ends a worker. @returns what has moved of it, as soon as that is told */
   end(worker: number): { moved?: object } {
     const account: { moved?: object } = {};
@@ -124,6 +128,17 @@ test('what does not reach a worker goes to the next one at once, though its tick
   station.adopt(3);
   assert.deepEqual(station.last(), { to: 1, type: 'moved', id: 1 });
   assert.equal(station.handle.closed, 1);
+  station.lose();
+  assert.equal(station.handle.closed, 1, 'what is told twice changes nothing');
+});
+
+test('one that a worker has read past goes to somebody else at once', () => {
+  using station = new Station(2, 3);
+  station.offer();
+  station.giveBack(2);
+  assert.equal((station.last() as { to: number }).to, 3);
+  station.adopt(3);
+  assert.deepEqual(station.last(), { to: 1, type: 'moved', id: 1 });
 });
 
 test('when all have died, it may be offered again, and goes to the one that replaces them', () => {
