@@ -1,24 +1,36 @@
 /**
  * HTTP/2 in a draining worker, as RFC 9113 §6.8 wants it: a GOAWAY that refuses nothing yet, a round trip for what is
- * under way, then the final GOAWAY; the session ends with its last stream.
+ * under way, then the final GOAWAY; the session ends with its last stream. Where that first one can't be written, the final one comes at once: it
+ * names the last stream that is served, and what its client has sent meanwhile may be sent again.
  */
 import type { ServerHttp2Session } from 'node:http2'; // the type alone: the module takes longer to load than all of the runtime
+import { writeNotice } from '../../node/http2.ts';
+import { guarded } from '../guard.ts';
 
-/** @see RFC 9113 §7 */
-const NO_ERROR = 0;
-const MAX_STREAM_ID = 2 ** 31 - 1;
-const ROUND_TRIP_MS = 1_000;
-const closing = new WeakSet<ServerHttp2Session>();
+/** A peer need not answer a PING; nor need it read, so that nothing can be written. */
+const PATIENCE_MS = 5_000;
+/** When it was first tried to close them. */
+const triedAt = new WeakMap<ServerHttp2Session, number>();
+const noticed = new WeakSet<ServerHttp2Session>();
 
-/** Ends a session without losing a stream; called again, it changes nothing. */
+/** Ends a session without losing a stream. To be called again and again. */
 export function closeSession(session: ServerHttp2Session): void {
-  if (session.destroyed || session.closed || closing.has(session)) return;
-  closing.add(session);
-  session.goaway(NO_ERROR, MAX_STREAM_ID);
-  const close = () => {
+  if (session.destroyed || session.closed || noticed.has(session)) return;
+  const since = triedAt.get(session) ?? performance.now();
+  triedAt.set(session, since);
+  const result = writeNotice(session);
+  if (result === 'later' && performance.now() - since < PATIENCE_MS) return;
+  noticed.add(session);
+  if (result === 'told') awaitRoundTrip(session);
+  else session.close();
+}
+
+function awaitRoundTrip(session: ServerHttp2Session): void {
+  const close = guarded(() => {
     clearTimeout(timer);
     if (!session.destroyed && !session.closed) session.close();
-  };
-  const timer = setTimeout(close, ROUND_TRIP_MS); // a peer need not answer a PING in time
-  session.ping(close);
+  });
+  const timer = setTimeout(close, PATIENCE_MS);
+  session.once('close', () => clearTimeout(timer));
+  if (!session.destroyed) session.ping(close);
 }
