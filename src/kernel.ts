@@ -8,6 +8,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { systemCode } from './errors.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
+import { rememberChannel } from './node/unended-line.ts';
 import { makeTickets, type Tickets } from './tickets.ts';
 
 /** Calls off what was to happen. */
@@ -58,7 +59,9 @@ export const kernel: Kernel = {
   },
   fork(script, args, options) {
     ensureDescriptors();
-    return fork(script, args, options);
+    const child = fork(script, args, options);
+    rememberChannel(child);
+    return child;
   },
   startShell(script) {
     const shell = spawn('/bin/sh', ['-c', script], { cwd: '/', env: { PATH: process.env['PATH'] }, detached: true, stdio: ['pipe', 'ignore', 'ignore'] });

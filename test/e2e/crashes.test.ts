@@ -91,3 +91,13 @@ test('--give-up-after: a crash loop that lasts so long ends the master with a co
   assert.match((await rig.until('gave-up')).message, /^giving up: generation 1 has been in a crash loop for .* \(--give-up-after\)$/);
   assert.deepEqual(readdirSync(rig.runtimeDir), []);
 });
+
+test('A worker that writes a line without an end into its channel loses the channel, and is replaced', async () => {
+  await using rig = await startMaster({ script: 'never-ends-its-line.cjs' });
+  rig.forget();
+  const pid = (await ask(`${rig.url()}/flood`)).text;
+  assert.match((await rig.until('worker-note')).message, /a message without an end: its channel is closed/);
+  await rig.until('worker-serving');
+  await rig.until('worker-stopped');
+  assert.notEqual((await ask(rig.url())).text, pid);
+});

@@ -5,12 +5,15 @@ import { Server, Socket } from 'node:net';
 import type { Cancel, Clock } from '../../kernel.ts';
 import { type Handle, onHidden, sendHidden } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
+import { limitLines } from '../../node/unended-line.ts';
 import { parseFromWorker } from '../../protocol/from-worker.ts';
 import { type ErrorReport, type FromWorker, type ToWorker, WORKER_VARIABLE, type WorkerIdentity } from '../../protocol/worker.ts';
 import { sweepGroup } from './leftovers.ts';
 import { type Ending, killGroup, type Spawned } from './spawn.ts';
 import { stackAsker } from './stack.ts';
 
+/** Of what a worker writes into its channel, in characters; a program may send its parent long messages, too. */
+const MOST_OF_A_LINE = 16 * 1024 * 1024;
 /** A worker's last words may still be in the channel when its end is told. */
 const LAST_WORDS_MS = 500;
 
@@ -76,6 +79,10 @@ function listenTo({ child, ended, closed, kernel }: Spawned, listener: WorkerLis
     if ('mistake' in message) return listener.onNonsense(message.mistake);
     if (message.type === 'failed') lastError = message.error;
     if (!hasEnded) listener.onMessage(message, handle);
+  });
+  limitLines(child, MOST_OF_A_LINE, () => {
+    listener.onNonsense('a message without an end: its channel is closed, so it will drain and be replaced');
+    if (child.connected) child.disconnect();
   });
   child.on('message', (message, handle) => {
     if (handle instanceof Socket || handle instanceof Server) closeForeign(handle);
