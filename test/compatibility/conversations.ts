@@ -84,6 +84,20 @@ export const overSocketIo: readonly Conversation[] = [
   webSocket('/socket.io/?EIO=4&transport=websocket', 'sid', [['40', 'welcome'], ['420["echo","text"]', '430["text"]'], ['42["end"]']]),
 ];
 
+/** Who talks before the greeting is turned away. */
+const greeting: Step = ['', '220 '];
+const hello: Step = ['EHLO client\r\n', '250 '];
+
+/** For the smtp-server example; the last one ends it. */
+export const overSmtp: readonly Conversation[] = [
+  {
+    name: 'a mail',
+    steps: [greeting, hello, ['MAIL FROM:<a@b.c>\r\n', '250 '], ['RCPT TO:<d@e.f>\r\n', '250 '], ['DATA\r\n', '354 '], ['text\r\n.\r\n', '250 '], ['QUIT\r\n']],
+  },
+  { name: 'a handshake that is broken off', steps: [greeting, hello, ['STARTTLS\r\n', '220 ']] },
+  { name: 'the end', steps: [greeting, ['HELO end\r\n', '250 '], ['QUIT\r\n']] },
+];
+
 /** Holds all of them, one after the other. */
 export async function converse(port: number, conversations: readonly Conversation[]): Promise<Answer[]> {
   const answers: Answer[] = [];

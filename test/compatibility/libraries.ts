@@ -54,6 +54,7 @@ export const companions: readonly string[] = [
   'polka@0.5.2',
   'proxyquire@2.1.3',
   'restify@12.0.0',
+  'smtp-server@3.21.6',
   'socket.io@4.8.4',
   'tape@4.9.1',
   'ws@8.23.0',

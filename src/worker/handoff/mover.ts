@@ -101,7 +101,9 @@ class ConnectionMover implements Mover {
   #hasStopped = false;
   #hasSettled = false;
   #landings = 0;
-  #consideredAt: number | undefined;
+  #beganAt = 0;
+  /** Some of those that were considered last said "not now". */
+  #areHeldBack = false;
 
   constructor(host: MoverHost) {
     this.#host = host;
@@ -131,11 +133,11 @@ class ConnectionMover implements Mover {
   }
 
   consider(candidates: readonly Candidate[]): void {
+    this.#beganAt ||= performance.now();
+    this.#areHeldBack = false;
     this.#queue = (this.succession.areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
-    this.#consideredAt ??= performance.now();
-    const mayFollow = !this.succession.areAwaited && candidates.length > 0 && performance.now() - this.#consideredAt < FOLLOWERS_MS;
-    if (this.#queue.length === 0 && this.#flights.size === 0 && !mayFollow) this.#settle();
+    this.#settleWhenDone();
   }
 
   onMoved(id: number): void {
@@ -191,12 +193,13 @@ class ConnectionMover implements Mover {
 
   #next(): void {
     this.#pump();
-    if (this.#queue.length === 0 && this.#flights.size === 0) this.#settle();
+    this.#settleWhenDone();
     this.#host.servers.onEnd();
   }
 
-  #settle(): void {
-    if (this.#hasSettled) return;
+  #settleWhenDone(): void {
+    const mayFollow = this.#areHeldBack && performance.now() - this.#beganAt < FOLLOWERS_MS;
+    if (this.#hasSettled || this.#queue.length > 0 || this.#flights.size > 0 || mayFollow) return;
     this.#hasSettled = true;
     const stayed = this.#stayed();
     this.#host.tell({ type: 'settled', open: this.#host.servers.count(), ...(Object.keys(stayed).length > 0 && { stayed }) });
@@ -234,6 +237,7 @@ class ConnectionMover implements Mover {
     const carrier = carrierOf(this.#host, server, socket);
     if (listener === undefined || carrier === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
     const packed = this.#pack(carrier, server, socket);
+    this.#areHeldBack ||= packed === undefined;
     if (packed === undefined) return;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
