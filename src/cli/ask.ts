@@ -7,13 +7,15 @@ import { print } from './print.ts';
 
 type Argv = Readonly<Record<string, unknown>>;
 
-/** `graceful-super reload [--canary N [--hold TIME]]` @returns 0 when the new generation serves, or its canary is held without an end */
+/** `graceful-super reload [--canary N [--hold TIME]] [--allow-address-change]` @returns 0 when the new generation serves, or its canary is held without an end */
 export function reload(argv: Argv): Promise<number> {
   const canary = optional('--canary', whole(1, 1024), argv['canary']);
   const hold = optional('--hold', duration(0), argv['hold']);
   if (hold !== undefined && canary === undefined)
     throw new GracefulError('usage', '--hold needs --canary', { hint: 'graceful-super reload --canary 1 --hold 60s' });
-  const parameters = new URLSearchParams(canary === undefined ? {} : { canary: String(canary), ...(hold === undefined ? {} : { hold: String(hold) }) });
+  const allow = argv['allow-address-change'] === true ? 1 : undefined;
+  const given = Object.entries({ canary, hold, allow }).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)] as [string, string]]));
+  const parameters = new URLSearchParams(given);
   return ask(argv, parameters.size > 0 ? `/reload?${parameters}` : '/reload');
 }
 

@@ -105,7 +105,8 @@ function describeAsking(parser: Argv, choose: Choose, interruptible: (describe: 
       interruptible((y) =>
         targetOptions(y)
           .option('canary', { type: 'string', requiresArg: true, describe: 'N: Only so many new workers at first, beside the old ones' })
-          .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' }),
+          .option('hold', { type: 'string', requiresArg: true, describe: 'TIME: How long until the rest follows (default: until "promote" or "rollback")' })
+          .option('allow-address-change', { type: 'boolean', describe: 'The new code may leave an address of the old code without anybody' }),
       ),
       run('reload'),
     )

@@ -28,6 +28,8 @@ interface Values {
   readonly preflightTimeout: number;
   readonly surge: number | 'all';
   readonly probation: number;
+  /** New code may listen elsewhere than the old. */
+  readonly allowAddressChange: boolean;
   /** Established connections move to the successors. */
   readonly handoff: boolean;
   readonly idleGrace: number;

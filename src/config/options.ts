@@ -69,6 +69,7 @@ export const options: Readonly<Record<string, Option>> = {
   preflightTimeout: option(duration(1), '5s', 'How long each such answer may take; it is asked for again until --ready-timeout', { value: 'TIME' }),
   surge: option(form('a whole number from 1 to 1024, or "all"', toSurge), 'all', 'Workers of a new generation that start at once', { value: 'N|all' }),
   probation: option(duration(0), '1s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
+  allowAddressChange: option(toggle(), false, 'A reload may leave an address of the old code without anybody', { kind: 'toggle' }),
   handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),
   idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
   drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),

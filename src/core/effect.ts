@@ -14,8 +14,8 @@ export type Effect =
   | { readonly type: 'admit'; readonly worker: number }
   | { readonly type: 'drain'; readonly worker: number; readonly times: DrainTimes }
   | { readonly type: 'signal'; readonly worker: number; readonly signal: 'SIGTERM' | 'SIGKILL' }
-  /** Generations outside this list are gone: close listeners that only they asked for. */
-  | { readonly type: 'prune-listeners'; readonly generations: readonly number[] }
+  /** Generations outside this list are gone: what is kept for them is of no use. */
+  | { readonly type: 'forget-others'; readonly generations: readonly number[] }
   /** Stopping, and no worker accepts any more: whoever connects now is refused rather than left waiting. */
   | { readonly type: 'close-listeners' }
   /**

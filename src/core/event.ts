@@ -31,6 +31,8 @@ export type Failure =
   | { readonly reason: 'withdrew' }
   /** Its process runs another program now, which is no worker. */
   | { readonly reason: 'supplanted' }
+  /** The old code serves there, and the new code does not. */
+  | { readonly reason: 'address-gone'; readonly addresses: readonly string[] }
   | Ailment
   /** An operator wants the old code back. */
   | { readonly reason: 'asked'; readonly by: string }
@@ -71,6 +73,8 @@ export interface ConnectionAccount {
 
 /** The numbers a generation is run by. Times are milliseconds. */
 export interface Policy {
+  /** New code may listen elsewhere than the old. */
+  readonly allowsAddressChange: boolean;
   /** Workers wanted, ≥ 1. */
   readonly workers: number;
   /** Workers of a new generation that may be starting at once, ≥ 1. */
@@ -78,6 +82,8 @@ export interface Policy {
   readonly readyTimeoutMs: number;
   /** How long both generations serve before the old one is told to drain; 0: not at all. */
   readonly probationMs: number;
+  /** How long a worker that serves may take to listen wherever it means to; 0: it does when it serves. */
+  readonly settleMs: number;
   /** How long an idle connection that can't move stays open while its worker drains. */
   readonly idleGraceMs: number;
   readonly drainTimeoutMs: number;
@@ -123,11 +129,14 @@ interface AboutWorker {
 }
 
 export type WorkerEvent =
-  | (AboutWorker & { readonly type: 'worker-listening' })
+  /** Some server of its program listens, or none does any more. */
+  | (AboutWorker & { readonly type: 'worker-listening'; readonly isListening: boolean })
   /** It has asked for a listener. */
   | (AboutWorker & { readonly type: 'worker-asked' })
   /** Its event loop turns. */
   | (AboutWorker & { readonly type: 'worker-answered' })
+  /** All the addresses that it has by now, of those that any start of the program asks for: no port that is any free one. */
+  | (AboutWorker & { readonly type: 'worker-addresses'; readonly addresses: readonly string[] })
   | (AboutWorker & { readonly type: 'worker-ready' })
   /** It would be ready, but does not prove to be healthy so far. */
   | (AboutWorker & { readonly type: 'worker-preflight-failed'; readonly failure: HealthFailure })
@@ -168,7 +177,7 @@ export type Happening = FleetEvent extends infer E ? (E extends unknown ? Omit<E
 export type FleetEvent =
   | WorkerEvent
   /** `request` names who asked, so that the outcome can be told to them; `by` is for the log. */
-  | (Asked & { readonly type: 'reload-requested'; readonly canary?: Canary })
+  | (Asked & { readonly type: 'reload-requested'; readonly canary?: Canary; readonly allowsAddressChange?: boolean })
   /** Ends the hold of a canary: the rest of its generation follows. */
   | (Asked & { readonly type: 'promote-requested' })
   /** Ends the reload under way, or, after a committed one, brings back the generation before. */
@@ -181,7 +190,14 @@ export type FleetEvent =
   | (Asked & { readonly type: 'scale-requested'; readonly change: Scaling })
   /** Nobody waits for the answer to that request any more. */
   | { readonly type: 'caller-left'; readonly now: number; readonly request: number }
-  | { readonly type: 'release-resolved'; readonly now: number; readonly generation: number; readonly policy: Policy }
+  | {
+      readonly type: 'release-resolved';
+      readonly now: number;
+      readonly generation: number;
+      readonly policy: Policy;
+      /** Addresses that the configuration named for the generation that serves, and does not name any more. */
+      readonly dropped: readonly string[];
+    }
   | { readonly type: 'release-rejected'; readonly now: number; readonly generation: number; readonly error: ErrorReport }
   /** A second one stops at once. */
   | { readonly type: 'stop-requested'; readonly now: number; readonly by: string }

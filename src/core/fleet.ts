@@ -73,7 +73,7 @@ export function step(fleet: Fleet, event: FleetEvent): FleetStep {
   const [settled, ...effects] = inTurn(countLosses(fleet, apply(fleet, event), event), event.now);
   const after = generationsOf(settled);
   if (settled.phase !== 'ended' && before.some((generation) => !after.includes(generation))) {
-    effects.push({ type: 'prune-listeners', generations: after });
+    effects.push({ type: 'forget-others', generations: after });
   }
   return [settled, ...effects];
 }
@@ -85,6 +85,7 @@ export function nextDeadline(fleet: Fleet): number {
   if (fleet.reload.phase === 'proving') deadlines.push(fleet.reload.deadline);
   if (fleet.reload.phase === 'holding') deadlines.push(fleet.reload.deadline);
   if (missingWorkers(fleet) > 0) deadlines.push(fleet.backoff.nextStartAt);
+  deadlines.push(...fleet.workers.flatMap((worker) => (worker.phase === 'serving' ? [worker.settlesAt] : [])));
   deadlines.push(loopDeadline(fleet), nextAgeDeadline(fleet));
   return Math.min(Number.POSITIVE_INFINITY, ...deadlines);
 }
@@ -92,7 +93,11 @@ export function nextDeadline(fleet: Fleet): number {
 function apply(fleet: Fleet, event: FleetEvent): FleetStep {
   switch (event.type) {
     case 'reload-requested':
-      return requestReload(fleet, { ...requestOf(event), ...(event.canary && { canary: event.canary }) }, event.now);
+      return requestReload(
+        fleet,
+        { ...requestOf(event), ...(event.canary && { canary: event.canary }), ...(event.allowsAddressChange && { allowsAddressChange: true }) },
+        event.now,
+      );
     case 'promote-requested':
       return requestPromotion(fleet, event);
     case 'rollback-requested':
@@ -285,7 +290,8 @@ function inTurn([fleet, ...effects]: FleetStep, now: number): [Fleet, ...Effect[
   return [current, ...all];
 }
 
-function generationsOf(fleet: Fleet): number[] {
+/** Those that have workers, or are to have them. */
+export function generationsOf(fleet: Fleet): number[] {
   const reloading = fleet.reload.phase === 'idle' ? [] : [fleet.reload.generation];
   return [...new Set([...fleet.workers.map(({ generation }) => generation), ...reloading, fleet.generation])].sort((a, b) => a - b);
 }

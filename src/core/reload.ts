@@ -9,7 +9,7 @@
  * `judge` looks at the reload and its workers as they are and says what may happen next; it is asked after every event.
  */
 import type { Canary, Failure, Policy } from './event.ts';
-import type { Worker } from './worker.ts';
+import { hasSettled, type Worker } from './worker.ts';
 
 /** Who asked for a reload. */
 export interface Request {
@@ -18,6 +18,8 @@ export interface Request {
   readonly canary?: Canary;
   /** Somebody waits for its answer. */
   readonly isAwaited?: boolean;
+  /** The new code may listen elsewhere than the old. */
+  readonly allowsAddressChange?: boolean;
   /** The generation that is to come back. */
   readonly from?: number;
 }
@@ -34,6 +36,8 @@ interface Resolved extends Common {
   readonly policy: Policy;
   /** Workers, before anybody scaled. */
   readonly configured: number;
+  /** Addresses that the configuration does not name any more. */
+  readonly dropped: readonly string[];
 }
 
 export type Resolving = Common & { readonly phase: 'resolving' };
@@ -60,7 +64,7 @@ export type Verdict =
   | { readonly next: 'prove' }
   | { readonly next: 'commit' }
   | { readonly next: 'finish' }
-  | { readonly next: 'roll-back'; readonly failure: Failure; readonly worker: number };
+  | { readonly next: 'roll-back'; readonly failure: Failure; readonly worker: number | null };
 
 const wait: Verdict = { next: 'wait' };
 
@@ -80,7 +84,7 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number, f
       const own = workers.filter((worker) => worker.generation === reload.generation);
       // where not every end is answered by a start, one that drains by itself may be about to complete
       const mayComplete = first !== undefined && reload.policy.restart !== 'always';
-      return failed(own, mayComplete) ?? whileUncommitted(reload, own, now, first?.completed ?? 0);
+      return failed(own, mayComplete) ?? whileUncommitted(reload, { own, gone: goneAddresses(reload, workers) }, now, first?.completed ?? 0);
     }
     case 'retiring': {
       const old = workers.filter((worker) => worker.generation < reload.generation);
@@ -90,7 +94,13 @@ export function judge(reload: Reload, workers: readonly Worker[], now: number, f
   }
 }
 
-function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own: readonly Worker[], now: number, completed: number): Verdict {
+interface Facts {
+  readonly own: readonly Worker[];
+  /** Addresses that the reload would leave without anybody. */
+  readonly gone: readonly string[];
+}
+
+function whileUncommitted(reload: Starting | Admitting | Holding | Proving, { own, gone }: Facts, now: number, completed: number): Verdict {
   const wanted = Math.min(reload.policy.workers, reload.canary?.workers ?? reload.policy.workers) - completed;
   if (wanted <= 0) return wait; // nobody is left to start
   switch (reload.phase) {
@@ -108,16 +118,33 @@ function whileUncommitted(reload: Starting | Admitting | Holding | Proving, own:
     case 'holding':
       return whenProved(reload, own, now, { next: 'promote' });
     case 'proving':
-      return own.length < wanted ? { next: 'more' } : whenProved(reload, own, now, { next: 'commit' });
+      return own.length < wanted ? { next: 'more' } : whenProved(reload, own, now, whenListening(own, gone));
   }
 }
 
-/** When the time is over and, where there are health pages, each new worker has passed a check: one that takes longer is waited for. */
+/** When the time is over and, where there are health pages, each new worker has passed a check: what takes longer is waited for. */
 function whenProved(reload: Holding | Proving, own: readonly Worker[], now: number, verdict: Verdict): Verdict {
+  if (verdict.next === 'roll-back') return verdict;
   if (reload.isOver !== true && now < reload.deadline) return wait;
-  const isProved = !reload.policy.hasHealth || own.every((worker) => worker.phase === 'serving' && worker.isHealthy === true);
+  const isProved = verdict.next !== 'wait' && (!reload.policy.hasHealth || own.every((worker) => worker.phase === 'serving' && worker.isHealthy === true));
   if (isProved) return verdict;
   return reload.isOver === true ? wait : { next: 'overstay' };
+}
+
+/** A port of the program may be there a moment later than the one that made it ready: so long it is waited for. */
+function whenListening(own: readonly Worker[], gone: readonly string[]): Verdict {
+  if (gone.length === 0) return { next: 'commit' };
+  return own.every(hasSettled) ? { next: 'roll-back', failure: { reason: 'address-gone', addresses: gone }, worker: null } : wait;
+}
+
+/** Where old workers serve and no new one does; nothing where that was asked for, by name, by the configuration, or by going back to what was before. */
+export function goneAddresses(reload: Starting | Admitting | Holding | Proving, workers: readonly Worker[]): string[] {
+  const { generation, policy, requests, dropped } = reload;
+  if (policy.allowsAddressChange || requests.some(({ from, allowsAddressChange }) => from !== undefined || allowsAddressChange)) return [];
+  const addressesOf = (isMeant: (worker: Worker) => boolean) => new Set(workers.filter(isMeant).flatMap(({ addresses }) => addresses));
+  const served = addressesOf((worker) => worker.phase === 'serving' && worker.generation < generation);
+  const kept = addressesOf((worker) => worker.generation === generation);
+  return [...served].filter((address) => !kept.has(address) && !dropped.includes(address)).sort();
 }
 
 function failed(own: readonly Worker[], mayComplete: boolean): Verdict | undefined {

@@ -6,7 +6,7 @@ import { addCounts, nothing } from './account.ts';
 import { noCrashes } from './backoff.ts';
 import type { Outcome } from './effect.ts';
 import type { ErrorReport, Failure, Policy, Stays } from './event.ts';
-import { type Holding, judge, type Proving, type Request, type Resolving, type Starting, type Uncommitted } from './reload.ts';
+import { goneAddresses, type Holding, judge, type Proving, type Request, type Resolving, type Starting, type Uncommitted } from './reload.ts';
 import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
 import { drain, isGone, isWanted } from './worker.ts';
 import type { Draining } from './worker-state.ts';
@@ -35,12 +35,12 @@ export function resolved(
   fleet: Fleet,
   reload: Resolving,
   policy: Policy,
-  { policy: { workers: configured }, now }: { policy: Policy; now: number },
+  { policy: { workers: configured }, dropped, now }: { policy: Policy; dropped: readonly string[]; now: number },
 ): FleetStep {
   if (!policy.overlaps && reload.canary !== null) return rollBack(fleet, reload, { reason: 'release-rejected', error: noCanary }, null, now);
   // where the old workers end first, what becomes of their connections from now on belongs to this reload
   const accounts = policy.overlaps ? fleet.accounts : { ...fleet.accounts, [fleet.generation]: nothing };
-  return [{ ...fleet, accounts, reload: { ...reload, phase: 'starting', policy, configured } }];
+  return [{ ...fleet, accounts, reload: { ...reload, phase: 'starting', policy, configured, dropped } }];
 }
 
 function isRemembered({ generation, previous, workers }: Fleet, known: number): boolean {
@@ -111,7 +111,8 @@ function prove(fleet: Fleet, reload: Starting, now: number): FleetStep {
   // a first generation has nobody beside it to prove itself against
   const probationMs = fleet.generation === 0 ? 0 : policy.probationMs;
   const proving: Proving = { ...reload, phase: 'proving', deadline: now + probationMs };
-  if (probationMs === 0) return commit(fleet, proving, now);
+  const isMissing = goneAddresses(reload, fleet.workers).length > 0;
+  if (probationMs === 0) return isMissing ? [{ ...fleet, reload: proving }] : commit(fleet, proving, now);
   return [{ ...fleet, reload: proving }, report({ type: 'reload-probation', generation, probationMs })];
 }
 

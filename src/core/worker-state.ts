@@ -8,6 +8,8 @@ export interface Identity {
   /** From 0; no two that have a place in one generation share it, and a replacement gets that of whom it replaces. */
   readonly index: number;
   readonly spawnedAt: number;
+  /** Where it has listened from its start on; what it opens once it has settled belongs to no start. */
+  readonly addresses: readonly string[];
 }
 
 export type Starting = Identity & {
@@ -27,6 +29,8 @@ export type Admitted = Identity & { readonly phase: 'admitted'; readonly isJob?:
 export type Serving = Identity & {
   readonly phase: 'serving';
   readonly since: number;
+  /** Until then it may still listen where it has to; Infinity: that is over. */
+  readonly settlesAt: number;
   readonly isJob?: true;
   /** Why it is to be replaced; once set it stays. */
   readonly ailment: Ailment | null;

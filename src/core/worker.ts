@@ -26,7 +26,7 @@ const DEAF_MS = 5000;
 /** A new worker. `quietMs`: one that has lived for so long and has not asked for a listener is a program that listens nowhere; null: it is to listen. */
 export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: number, policy: Policy, quietMs: number | null = null): WorkerStep {
   const askAt = quietMs === null ? null : now + quietMs;
-  const worker: Starting = { phase: 'starting', ...who, spawnedAt: now, listening: false, askAt, deadline: now + policy.readyTimeoutMs };
+  const worker: Starting = { phase: 'starting', ...who, spawnedAt: now, addresses: [], listening: false, askAt, deadline: now + policy.readyTimeoutMs };
   return [worker, { type: 'spawn', worker: who.id, generation: who.generation, index: who.index }, report(worker, { type: 'worker-spawned' })];
 }
 
@@ -34,6 +34,7 @@ export function spawn(who: Pick<Identity, 'id' | 'generation' | 'index'>, now: n
 export function step(worker: Worker, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   if (event.type === 'worker-exited') return exited(worker, event.exit, event.moved);
   if (event.type === 'worker-supplanted' && isWanted(worker)) return unfit(worker, { reason: 'supplanted' }, event.now, policy);
+  if (event.type === 'worker-addresses') return [{ ...worker, addresses: addressesAfter(worker, event.addresses) }];
   switch (worker.phase) {
     case 'starting':
       return whileStarting(worker, event, policy);
@@ -96,6 +97,11 @@ export function ail(worker: Serving, ailment: Ailment): WorkerStep {
   return worker.ailment === null ? [{ ...worker, ailment }, report(worker, { type: 'worker-ailing', ailment })] : [worker];
 }
 
+/** A worker that serves has come to listen wherever it means to. */
+export function hasSettled(worker: Worker): boolean {
+  return worker.phase !== 'serving' || worker.settlesAt === Number.POSITIVE_INFINITY;
+}
+
 /** Serves, or is on its way to. */
 export function isWanted(worker: Worker): worker is Starting | Ready | Admitted | Serving {
   return worker.phase === 'starting' || worker.phase === 'ready' || worker.phase === 'admitted' || worker.phase === 'serving';
@@ -104,7 +110,7 @@ export function isWanted(worker: Worker): worker is Starting | Ready | Admitted 
 function whileStarting(worker: Starting, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
     case 'worker-listening':
-      return [{ ...worker, listening: true }];
+      return [{ ...worker, listening: event.isListening }];
     case 'worker-asked':
       return [{ ...asNotAsked(worker), askAt: null }];
     case 'worker-answered':
@@ -164,7 +170,7 @@ function neverReady({ listening, preflight }: Starting, timeoutMs: number): Fail
 function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Policy): WorkerStep {
   switch (event.type) {
     case 'worker-admitted':
-      return serve(worker, event.now);
+      return serve(worker, event.now, policy);
     case 'worker-admit-failed':
       return unfit(worker, { reason: 'admit-failed', error: event.error }, event.now, policy);
     case 'worker-withdrew':
@@ -172,7 +178,7 @@ function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Poli
       return withdrawn(worker, event, policy);
     case 'tick': {
       if (event.now < worker.deadline) return [worker];
-      if (worker.isJob) return serve(worker, event.now);
+      if (worker.isJob) return serve(worker, event.now, policy);
       return unfit(worker, { reason: 'ready-timeout', timeoutMs: policy.readyTimeoutMs, listening: true }, event.now, policy);
     }
     default:
@@ -180,8 +186,8 @@ function whileAdmitted(worker: Admitted, event: WorkerEvent | Tick, policy: Poli
   }
 }
 
-function serve(worker: Admitted, since: number): WorkerStep {
-  const fresh = { ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
+function serve(worker: Admitted, since: number, { settleMs }: Policy): WorkerStep {
+  const fresh = { settlesAt: settleMs === 0 ? Number.POSITIVE_INFINITY : since + settleMs, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
   return [{ ...identity(worker), phase: 'serving', since, ...(worker.isJob && { isJob: worker.isJob }), ...fresh }, report(worker, { type: 'worker-serving' })];
 }
 
@@ -194,6 +200,8 @@ function whileServing(worker: Serving, event: WorkerEvent | Tick, policy: Policy
     case 'worker-withdrew':
     case 'worker-disconnected':
       return withdrawn(worker, event, policy);
+    case 'tick':
+      return event.now >= worker.settlesAt ? [{ ...worker, settlesAt: Number.POSITIVE_INFINITY }] : [worker];
     case 'worker-measured':
       return [{ ...worker, rssBytes: event.rssBytes }];
     case 'worker-blocked':
@@ -294,8 +302,14 @@ function deafMs({ killTimeoutMs }: Policy): number {
   return Math.min(DEAF_MS, killTimeoutMs);
 }
 
-function identity({ id, generation, index, spawnedAt }: Worker): Identity {
-  return { id, generation, index, spawnedAt };
+/** What is closed is gone at any time; what is opened counts until the worker has settled. */
+function addressesAfter(worker: Worker, addresses: readonly string[]): readonly string[] {
+  const mayStillCome = worker.phase === 'starting' || worker.phase === 'ready' || worker.phase === 'admitted' || !hasSettled(worker);
+  return mayStillCome ? addresses : worker.addresses.filter((address) => addresses.includes(address));
+}
+
+function identity({ id, generation, index, spawnedAt, addresses }: Worker): Identity {
+  return { id, generation, index, spawnedAt, addresses };
 }
 
 type WithoutWorker<R> = R extends { worker: number; generation: number } ? Omit<R, 'worker' | 'generation'> : never;

@@ -1,5 +1,6 @@
 /** The master: brings custody, pool, control, signals and log together around the deciding loop. */
 import type { Config } from '../config/config.ts';
+import { custodyOf } from '../core/custody.ts';
 import type { DrainTimes, Effect } from '../core/effect.ts';
 import { toReport } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
@@ -34,6 +35,8 @@ import { Vitals } from './workers/vitals.ts';
 
 /** Until then the first worker has the machine to itself. */
 const SETTLE_MS = 150;
+/** Programs remove their socket files before they listen, and on their way out. */
+const mayLosePaths: ReadonlySet<string> = new Set(['reload-committed', 'reload-finished', 'worker-crashed', 'worker-stopped']);
 
 /** What the command line hands over. */
 export interface SupervisorOptions {
@@ -204,6 +207,7 @@ export class Supervisor {
 
   #afterTurn(): void {
     const { fleet } = this.#loop;
+    this.#settleListeners();
     this.#router.refresh(this.#workersIn('draining'));
     this.#notifier.look(fleet);
     this.#vitals.watch(vitalSettingsOf(fleet, (generation) => this.#releases.configOf(generation)));
@@ -225,11 +229,12 @@ export class Supervisor {
         return this.#drain(effect.worker, effect.times);
       case 'signal':
         return this.#pool.signal(effect.worker, effect.signal);
-      case 'prune-listeners':
-        return this.#prune(effect.generations);
+      case 'forget-others':
+        return this.#releases.keep([...effect.generations, this.#loop.fleet.previous]);
       case 'close-listeners':
         return this.#listeners.close();
       case 'report':
+        if (mayLosePaths.has(effect.report.type)) this.#listeners.lookAtPaths();
         return this.#reporter.tell(effect.report);
       case 'exit':
         return void this.#pool.swept().then(() => this.#finish(exitCodeFor(effect)));
@@ -243,8 +248,8 @@ export class Supervisor {
 
   /** A bad configuration or a missing file ends a reload here, before anything was touched. */
   #resolve(generation: number, from: number | null): void {
-    this.#releases.resolve(generation, from).then(
-      (policy) => this.#loop.dispatch({ type: 'release-resolved', generation, policy }),
+    this.#releases.resolve(generation, from, this.#loop.fleet.generation).then(
+      ({ policy, dropped }) => this.#loop.dispatch({ type: 'release-resolved', generation, policy, dropped }),
       (error) => this.#loop.dispatch({ type: 'release-rejected', generation, error: toReport(error) }),
     );
   }
@@ -258,9 +263,10 @@ export class Supervisor {
     return this.#loop.fleet.workers.filter((worker) => worker.phase === phase).map(({ id }) => id);
   }
 
-  #prune(generations: readonly number[]): void {
-    this.#releases.keep([...generations, this.#loop.fleet.previous]);
-    const closed = this.#listeners.prune(generations);
+  /** When the fleet stops, it says itself when nobody is to connect any more. */
+  #settleListeners(): void {
+    const { fleet } = this.#loop;
+    const closed = fleet.phase === 'running' ? this.#listeners.settle(custodyOf(fleet)) : [];
     if (closed.length > 0) this.#log.write('listeners-closed', { level: 'info', text: `no longer used, closed: ${closed.join(', ')}` }, { listeners: closed });
   }
 

@@ -34,7 +34,7 @@ export type Channel = ChildProcess | NodeJS.Process;
  * `onLost` is called, later, if the descriptor of the handle did not arrive; then the message did not, either.
  */
 export function sendHidden(channel: Channel, body: object, handle?: Handle, onLost?: () => void): void {
-  if (!channel.connected) {
+  if (!channel.connected || hasEnded(channel)) {
     if (onLost) process.nextTick(onLost);
     return;
   }
@@ -51,6 +51,11 @@ export function closeSent(handle: Handle, close: () => void = () => handle.close
   const channels = [...(sending.get(handle) ?? [])];
   if (channels.some(({ connected }) => connected)) closing.set(handle, close);
   else close();
+}
+
+/** Its end is told before that of its channel; what waits for it then waits for ever. */
+function hasEnded(channel: Channel): boolean {
+  return channel !== process && ((channel.exitCode ?? null) !== null || ((channel as ChildProcess).signalCode ?? null) !== null);
 }
 
 interface Traffic {

@@ -7,9 +7,14 @@
  *   Given a descriptor, it opens that instead, whatever stream socket it is; an errno for anything else.
  * - `handle.getsockname`: libuv reports EADDRINUSE only here or at `listen`, not at `bind`.
  * - `handle.getpeername`: tells a connection from a listener. `handle.fd`: what a child is to inherit. Without it nothing is stored.
+ * - `handle.open`, `handle.readStart`, `handle.readStop`: `listen` makes libuv wait for connections, to accept them. `readStop` ends whatever a stream waits
+ *   for, provided that it reads, and it can read if it was opened: so a handle is opened on its own descriptor, reads, listens and stops, all in one tick.
  * - `handle.listen`, `server._handle`, `handle.onconnection`: a worker's backlog is the master's to choose, accepting can wait for the admission,
  *   and a server can stop accepting while its program goes on to believe that it listens.
+ * - `server._emitCloseIfDrained`: what `close` calls, and the last connection when it ends. Missing: `close` is told at once, perhaps a moment before the
+ *   address is free.
  */
+import { AsyncResource } from 'node:async_hooks';
 import type net from 'node:net';
 
 /** A listening socket as libuv has it (`TCP` or `Pipe`). */
@@ -17,6 +22,9 @@ export interface ListenHandle {
   listen(backlog: number): number;
   close(callback?: () => void): void;
   readonly fd?: number;
+  open?(fd: number): number;
+  readStart?(): number;
+  readStop?(): number;
   getsockname?(into: SocketName): number;
   /** Not of a Unix socket. */
   getpeername?(into: SocketName): number;
@@ -38,6 +46,7 @@ interface Internals {
 
 interface InternalServer {
   _handle: ListenHandle | null;
+  readonly _connections?: number;
   _listen2(address: string | null, port: number, addressType: number, backlog: number, fd: undefined, flags: number): void;
 }
 
@@ -61,6 +70,18 @@ export function bindHandle(address: string, port: number, addressType: number, f
   const errno = handle.getsockname?.({}) ?? 0;
   if (errno === 0) return handle;
   handle.close();
+  return errno;
+}
+
+/**
+ * Puts a bound socket into LISTEN and accepts nothing: connections wait in the kernel's queue. Whoever has a copy accepts.
+ * @returns 0, or an errno below 0; 0 also where this Node can't do it, and then the socket stays as it is until somebody listens
+ */
+export function listenIdle(handle: ListenHandle, backlog: number): number {
+  if (!handle.open || !handle.readStart || !handle.readStop || handle.fd === undefined) return 0;
+  if (handle.open(handle.fd) !== 0 || handle.readStart() !== 0) return 0;
+  const errno = handle.listen(backlog);
+  handle.readStop();
   return errno;
 }
 
@@ -96,6 +117,52 @@ export function holdBack(handle: ListenHandle, backlog: number, isAdmitted: bool
   return () => (isAdmitted ? 0 : listen.call(handle, backlog));
 }
 
+/** Calls back once when the handle is closed, whoever does it: a program can remove event listeners, and this not. */
+export function whenClosed(handle: ListenHandle, onClosed: () => void): void {
+  const close = handle.close;
+  handle.close = (callback) => {
+    handle.close = close;
+    close.call(handle, callback);
+    onClosed();
+  };
+}
+
+/** The same for what a server listens with now. */
+export function whenServerCloses(server: net.Server, onClosed: () => void): void {
+  const handle = (server as unknown as InternalServer)._handle ?? given.get(server);
+  if (handle) whenClosed(handle, onClosed);
+}
+
+/** A server that is being closed says so only when the returned function is called. @see `_emitCloseIfDrained` above */
+export function delayClose(server: net.Server): () => void {
+  const internal = server as unknown as InternalServer;
+  let isDue = false;
+  const value = () => {
+    isDue ||= !internal._handle && !internal._connections;
+  };
+  Object.defineProperty(server, '_emitCloseIfDrained', { value, configurable: true, writable: true, enumerable: false });
+  return AsyncResource.bind(() => {
+    Reflect.deleteProperty(server, '_emitCloseIfDrained');
+    if (isDue) server.emit('close');
+  });
+}
+
+/** Lets a server believe that it listens there. */
+export function promise(address: string, port: number, addressType: number): ListenHandle {
+  return standIn({ listen: () => 0, close() {}, getsockname: (into) => Number(Object.assign(into, { address, port, family: `IPv${addressType}` }) && 0) });
+}
+
+/** Gives a server that believes it the real handle. */
+export function keepPromise(server: net.Server, handle: ListenHandle, backlog: number): number {
+  const internal = server as unknown as InternalServer;
+  const { onconnection } = internal._handle ?? {};
+  for (const symbol of Object.getOwnPropertySymbols(internal._handle ?? {})) Object.assign(handle, { [symbol]: Reflect.get(internal._handle ?? {}, symbol) });
+  Object.assign(handle, { onconnection });
+  internal._handle = handle;
+  keepGiven(server, handle);
+  return handle.listen(backlog);
+}
+
 /** Makes a `listen` that could not be fulfilled fail with the very error that Node itself would give. */
 export function failListen(server: net.Server, errno: number, where: { address: string | null; port: number; addressType: number }): void {
   const internal = server as unknown as InternalServer;
@@ -106,6 +173,12 @@ export function failListen(server: net.Server, errno: number, where: { address: 
 /** Remembers what a server listens with: somebody may take it from there and go on. */
 export function keepGiven(server: net.Server, handle: ListenHandle): void {
   given.set(server, handle);
+}
+
+/** The server listens, or whoever has taken its handle: `cluster` does, of a server that it made. */
+export function listens(server: net.Server): boolean {
+  const handle = given.get(server);
+  return server.listening || (handle !== undefined && isOpen(handle));
 }
 
 /** It was not closed, whoever has it by now. */

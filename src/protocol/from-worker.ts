@@ -39,9 +39,13 @@ const message = v.variant('type', [
     index: v.pipe(whole, v.minValue(0)),
     readableAll: v.boolean(),
     writableAll: v.boolean(),
+    umask: v.nullable(v.pipe(whole, v.minValue(0), v.maxValue(0o777))),
+    isPrivate: v.boolean(),
+    isFinal: v.boolean(),
     serverData: v.unknown(),
   }),
-  v.object({ type: v.literal('listening') }),
+  v.object({ type: v.literal('closed'), id: whole }),
+  v.object({ type: v.literal('listening'), isListening: v.boolean() }),
   v.object({ type: v.literal('ready') }),
   v.object({ type: v.literal('preflight-failed'), failure }),
   v.object({ type: v.literal('admitted') }),
@@ -59,10 +63,21 @@ const message = v.variant('type', [
   v.object({ type: v.literal('notice'), text: longText }),
 ]);
 
-/** The message, or in words what is wrong with it. */
-export function parseFromWorker(value: unknown): FromWorker | { readonly mistake: string } {
+/** What a listen has at least: who asks waits for an answer. */
+const question = v.object({ type: v.literal('listen'), id: whole });
+
+/** In words what is wrong with a message. */
+export interface Mistake {
+  readonly mistake: string;
+  /** The number of the listen that it was to be; null: it was none. */
+  readonly listen: number | null;
+}
+
+/** The message, or what is wrong with it. */
+export function parseFromWorker(value: unknown): FromWorker | Mistake {
   const result = v.safeParse(message, value);
   if (result.success) return result.output as FromWorker;
   const [issue] = result.issues;
-  return { mistake: `${v.getDotPath(issue) ?? 'message'}: ${issue.message}` };
+  const refused = v.safeParse(question, value);
+  return { mistake: `${v.getDotPath(issue) ?? 'message'}: ${issue.message}`, listen: refused.success ? refused.output.id : null };
 }

@@ -19,6 +19,12 @@ export interface ListenQuery {
   readonly index: number;
   readonly readableAll: boolean;
   readonly writableAll: boolean;
+  /** Of the program, where it makes a socket file; null: it makes none. */
+  readonly umask: number | null;
+  /** A tool made it for itself: nobody reaches the service there. */
+  readonly isPrivate: boolean;
+  /** A promise is no answer any more: the worker is to be ready. */
+  readonly isFinal: boolean;
   /** TLS ticket keys as `tls.Server` exports them, so that sessions resume in every worker. */
   readonly serverData: unknown;
 }
@@ -71,7 +77,10 @@ interface MadeFile {
 
 export type FromWorker =
   | ({ readonly type: 'listen'; readonly id: number } & ListenQuery)
-  | { readonly type: 'listening' }
+  /** `id`: of the `listen` whose socket the program has closed; answered by `let-go`. */
+  | { readonly type: 'closed'; readonly id: number }
+  /** Some server of the program listens, or none does any more. */
+  | { readonly type: 'listening'; readonly isListening: boolean }
   | { readonly type: 'ready' }
   /** It would be ready, but is not healthy yet; told when the failure is another than the last. */
   | { readonly type: 'preflight-failed'; readonly failure: HealthFailure }
@@ -111,8 +120,12 @@ export type ToWorker =
       readonly addressType: number;
       readonly backlog: number;
       readonly isAdmitted: boolean;
+      /** It can't be had now, but would be free without other workers: a program that only looks whether it is finds that it is. */
+      readonly isPromised: boolean;
       readonly serverData: unknown;
     }
+  /** Answers `closed`: the address is free, if it was this worker's alone. */
+  | { readonly type: 'let-go'; readonly id: number }
   | { readonly type: 'admit' }
   | { readonly type: 'drain'; readonly times: DrainTimes; readonly reason: DrainReason; readonly successors: Successors }
   /** They have changed since. */

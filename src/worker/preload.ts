@@ -8,11 +8,11 @@ import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { endCluster } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
-import type { ListenHandle } from '../node/handle.ts';
+import { type ListenHandle, whenServerCloses } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
-import { type FromWorker, type HealthFailure, type ListenQuery, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
+import { type FromWorker, type HealthFailure, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
-import { type Capture, capture } from './capture.ts';
+import { Capture } from './capture.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { guarded, onMistake, tellMistake } from './guard.ts';
@@ -27,7 +27,7 @@ interface Parts {
   readonly tell: (message: FromWorker) => void;
   readonly captured: Capture;
   readonly drain: Drain;
-  readonly readiness: Readiness;
+  readonly ready: () => void;
   readonly servers: Servers;
   readonly mover: Mover;
   readonly adopt: ReturnType<typeof prepareAdopter>;
@@ -55,12 +55,11 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
-  const captured = capture(prepareAsking(tell), servers, () => readiness.isGuarded);
-  servers.onListening = prepareListening(tell, () => void (waitReady || captured.isAsking || readiness.ready()));
+  const { captured, ready } = captureListens({ tell, drain, readiness, servers, waitReady });
   const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
   const watch = prepareWatch(watcher, tell);
-  const parts = { tell, captured, drain, readiness, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
+  const parts = { tell, captured, drain, ready, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
   const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
     if (message.type === 'files') files = message.files;
     else obey(message, handle, parts);
@@ -68,6 +67,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   onHidden(process, (body, handle) => hear(body as ToWorker, handle));
   const onDisconnect = guarded(() => {
     drain.addHook(() => endAsOrphan(master, () => files));
+    captured.abandon();
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
   });
@@ -79,7 +79,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
     ...registry,
     generation,
     index,
-    ready: () => readiness.ready(),
+    ready,
     preflight: (check) => readiness.add(check),
     onDrain: (hook) => drain.addHook(hook),
     listener: (name) => listeners[name],
@@ -87,19 +87,49 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   process.channel?.unref();
 }
 
-function prepareAsking(tell: (message: FromWorker) => void): (id: number, query: ListenQuery) => void {
-  return (id, query) => {
-    process.channel?.ref(); // an answer is owed
-    tell({ type: 'listen', id, ...query });
-  };
+interface Listens {
+  readonly tell: (message: FromWorker) => void;
+  readonly drain: Drain;
+  readonly readiness: Readiness;
+  readonly servers: Servers;
+  readonly waitReady: boolean;
 }
 
-function prepareListening(tell: (message: FromWorker) => void, onListened: () => void): () => void {
-  const later = guarded(onListened);
-  return guarded(() => {
-    tell({ type: 'listening' });
-    setImmediate(later); // several listens in a row are one: ready is the worker whose last one was answered
+/** What the program listens on, and what that says of its readiness. `ready`: the program says it. */
+function captureListens({ tell, drain, readiness, servers, waitReady }: Listens): { captured: Capture; ready: () => void } {
+  const owed = (message: FromWorker) => {
+    process.channel?.ref(); // an answer is
+    tell(message);
+  };
+  const captured = new Capture({
+    servers,
+    ask: (id, query) => owed({ type: 'listen', id, ...query }),
+    tellClosed: (id) => owed({ type: 'closed', id }),
+    holdsBack: () => readiness.isGuarded,
+    hasStarted: () => readiness.isSaid,
+    isDraining: () => drain.hasBegun,
   });
+  const ready = () => captured.confirm(() => readiness.ready());
+  // several listens in a row are one, and one that was closed again was none: ready is the worker whose last one was answered while some server listens
+  const readyIfServing = () => captured.isAsking || !servers.areServing || captured.confirm(() => servers.areServing && readiness.ready());
+  const tellListening = guarded(followListening(servers, tell));
+  const later = guarded(() => void readyIfServing());
+  servers.onListening = guarded((server) => {
+    tellListening();
+    whenServerCloses(server, () => queueMicrotask(tellListening));
+    if (!waitReady) setImmediate(later);
+  });
+  return { captured, ready };
+}
+
+/** Says whether the program listens anywhere whenever that has changed. */
+function followListening(servers: Servers, tell: (message: FromWorker) => void): () => void {
+  let isListening = false;
+  return () => {
+    if (servers.areServing === isListening) return;
+    isListening = !isListening;
+    tell({ type: 'listening', isListening });
+  };
 }
 
 function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
@@ -112,10 +142,14 @@ function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
 
 /** Does what the master says. */
 function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
-  const { tell, captured, drain, readiness, servers, mover, adopt, watch, measure } = parts;
+  const { tell, captured, drain, ready, servers, mover, adopt, watch, measure } = parts;
   switch (message.type) {
     case 'listener':
       captured.onReply(message, handle as ListenHandle | undefined);
+      if (!captured.isWaiting) process.channel?.unref();
+      return;
+    case 'let-go':
+      captured.onLetGo(message.id);
       if (!captured.isWaiting) process.channel?.unref();
       return;
     case 'admit': {
@@ -140,7 +174,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       watch();
       return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: measure() });
     case 'said-ready':
-      return readiness.ready();
+      return ready();
     case 'check':
       return void check(servers, message).then((failure) => tell({ type: 'checked', id: message.id, failure }));
   }

@@ -9,6 +9,8 @@ import type { Servers } from './servers.ts';
 export interface Readiness {
   /** Nothing may be accepted before it is ready. */
   readonly isGuarded: boolean;
+  /** It has been said: what the program opens from now on does not belong to its start. */
+  readonly isSaid: boolean;
   /** Adds a function that must resolve first; too late once it is ready. */
   add(check: Check): void;
   /** It would be ready now. */
@@ -27,6 +29,11 @@ export interface ReadinessHost {
 export function prepareReadiness({ terms, servers, drain, tell }: ReadinessHost): Readiness {
   const checks: Check[] = [];
   let hasBegun = false;
+  let isSaid = false;
+  const say = () => {
+    isSaid = true;
+    tell({ type: 'ready' });
+  };
   const isGuarded = () => terms.requests.length > 0 || checks.length > 0;
   const prove = async () => {
     const abort = new AbortController();
@@ -35,7 +42,7 @@ export function prepareReadiness({ terms, servers, drain, tell }: ReadinessHost)
     try {
       const { runPreflight } = await import('./preflight.ts');
       await runPreflight({ terms, checks, servers, signal: abort.signal, onFailure });
-      tell({ type: 'ready' });
+      say();
     } catch (error) {
       if (!drain.hasBegun) onFailure({ request: 'preflight', error: toReport(error).message });
     }
@@ -44,9 +51,12 @@ export function prepareReadiness({ terms, servers, drain, tell }: ReadinessHost)
     get isGuarded() {
       return isGuarded();
     },
+    get isSaid() {
+      return isSaid;
+    },
     add: (check) => void checks.push(check),
     ready() {
-      if (!isGuarded()) return tell({ type: 'ready' });
+      if (!isGuarded()) return say();
       if (!hasBegun) void prove();
       hasBegun = true;
     },

@@ -7,8 +7,10 @@ import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { countOf, isOpen, isReceiving, rawOf, serverOf } from '../node/connection.ts';
+import { listens } from '../node/handle.ts';
 import { isHttp, parsedConnections } from '../node/http.ts';
 import { OpenSet } from './open-set.ts';
+import { isPrivatePath } from './unix-path.ts';
 
 /** A server and what is open on it. */
 export interface WatchedServer {
@@ -34,6 +36,8 @@ export interface Servers {
   named(server: Server, listener: number): void;
   /** undefined for a server that listens by itself. */
   listenerOf(server: Server): number | undefined;
+  /** One of them listens where the service may be reached. */
+  readonly areServing: boolean;
   /** The server that listens there; undefined: none. */
   listeningOn(listener: number): Server | undefined;
   /** Local ports of connections that this process made to itself: they are nobody's, and counted nowhere. */
@@ -53,7 +57,7 @@ export interface Servers {
 /** Begins to watch; only servers that listen later are seen. */
 export function watchServers(): Servers {
   const known = new WeakMap<Server, WatchedServer>();
-  const all = new OpenSet<WatchedServer>(({ server, sockets }) => server.listening || !sockets.isEmpty());
+  const all = new OpenSet<WatchedServer>(({ server, sockets }) => listens(server) || !sockets.isEmpty());
   const listeners = new WeakMap<Server, number>();
   const secondHand = new WeakSet<Socket>();
   const servers: Servers = {
@@ -62,6 +66,9 @@ export function watchServers(): Servers {
     roughly: () => all.list().reduce((sum, { server, sockets }) => sum + (countOf(server) ?? sockets.size), 0),
     areEmpty: () => all.list().every((watched) => watched.sockets.isEmpty() && guestsOf(watched, servers).length === 0),
     named: (server, listener) => void listeners.set(server, listener),
+    get areServing() {
+      return all.list().some(({ server }) => listens(server) && !isToolsOwn(server));
+    },
     listenerOf: (server) => listeners.get(server),
     listeningOn: (listener) => all.list().find(({ server }) => server.listening && listeners.get(server) === listener)?.server,
     privatePorts: new Set(),
@@ -91,6 +98,12 @@ export function watchServers(): Servers {
     if (isHttpServer(server) && !isHttp(socket) && !isRawBehindTls(server, socket)) secondHand.add(socket);
   });
   return servers;
+}
+
+/** It listens at a path that a tool made for itself. */
+export function isToolsOwn(server: Server): boolean {
+  const address = server.address();
+  return typeof address === 'string' && isPrivatePath(address);
 }
 
 /** Kind of a connection, for the account of a drain. */

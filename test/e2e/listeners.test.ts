@@ -69,10 +69,12 @@ test('Several listens on port 0 get the same ports again', async () => {
   assert.equal((await rig.status()).listeners.length, 3);
 });
 
-test('A server that closes and listens on port 0 again gets the same port, and the master holds no more', async () => {
+test('A server that closes and listens on port 0 again gets another port, and the master holds that alone', async () => {
   await using rig = await startMaster({ script: 'reopens-port.cjs' });
   const { text } = await ask(rig.url());
-  assert.deepEqual(JSON.parse(text), { first: rig.port(), again: rig.port() });
+  const { first, again } = JSON.parse(text) as { first: number; again: number };
+  assert.equal(again, rig.port());
+  assert.notEqual(first, again);
   assert.equal((await rig.status()).listeners.length, 1);
 });
 
@@ -244,11 +246,11 @@ test('A listener outlives every worker: who connects meanwhile is served by the 
   for (const wire of wires) assert.match(wire.text, new RegExp(`\r\n\r\n${third}$`));
 });
 
-test('A listener that the new code does not use is closed after the old generation is gone', async () => {
+test('A listener that the new code does not use is let go of, though the old code still finishes what it has from there', async () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'old.sock');
   using program = listens([{ port: 0, host }, { path }]);
-  await using rig = await program.start();
+  await using rig = await program.start({ flags: ['--allow-address-change', '--ready-timeout', '1s'] });
   program.change([{ port: 0, host }]);
   using wire = await dial({ path });
   await poll(
@@ -256,12 +258,12 @@ test('A listener that the new code does not use is closed after the old generati
     () => 'the connection was not accepted',
   );
   await rig.hup();
-  assert.equal(existsSync(path), true, 'the old generation is still there');
-  wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-  assert.equal(await wire.end(), 'FIN');
   const { listeners } = await rig.until('listeners-closed');
   assert.deepEqual(listeners, [`unix:${path}`]);
   assert.equal(existsSync(path), false);
+  wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal(await wire.end(), 'FIN');
+  assert.match(wire.text, /^HTTP\/1.1 200 /);
   assert.equal((await rig.status()).listeners.length, 1);
 });
 

@@ -79,6 +79,12 @@ export class Router {
     this.#lanes.get(worker)?.listeners.add(listener);
   }
 
+  /** It has closed all others. */
+  limit(worker: number, listeners: readonly number[]): void {
+    const lane = this.#lanes.get(worker);
+    for (const listener of lane?.listeners ?? []) if (!listeners.includes(listener)) lane?.listeners.delete(listener);
+  }
+
   /** So many connections of a worker live on in others, by kind. */
   movedOf(worker: number): ConnectionCounts {
     return { ...this.#lanes.get(worker)?.moved };

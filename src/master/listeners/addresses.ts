@@ -44,6 +44,11 @@ export function isEqual(bound: Bound, wanted: Address): boolean {
   return bound.addressType === wanted.addressType && bound.boundPort === wanted.port && plain(bound) === plain(wanted);
 }
 
+/** True if a word of a configuration names the path, or the port by its number. */
+export function isNamedIn(word: string, { address, addressType, boundPort }: Bound): boolean {
+  return addressType === -1 ? word.includes(address) : word.match(/\d+/g)?.includes(String(boundPort)) === true;
+}
+
 /** For people: `[::]:8080`, `unix:/run/app.sock`. */
 export function describe({ address, addressType, boundPort }: Bound): string {
   if (addressType === -1) return `unix:${address.replace(/^\0/, '@')}`;

@@ -1,16 +1,18 @@
 /** Binding an address, and in words why it can't be had. */
-import { existsSync, lstatSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import type { ListenSpec } from '../../config/config.ts';
 import { GracefulError } from '../../errors.ts';
 import type { Kernel } from '../../kernel.ts';
-import type { ListenHandle } from '../../node/handle.ts';
+import { type ListenHandle, listenIdle } from '../../node/handle.ts';
 import { rememberFile, removeIfOurs } from '../../owned-file.ts';
 import { isAnswered } from '../../unix-socket.ts';
 import type { Address } from './addresses.ts';
 
+/** Until somebody listens who wants another. */
+const BACKLOG = 511;
 const EADDRINUSE = -constants.errno.EADDRINUSE;
 
 /** A socket that was bound. */
@@ -26,12 +28,11 @@ interface BindFailure {
   readonly addressType: number;
 }
 
-/** Binds the first candidate that can be had. */
-export async function bindFirst({ bind }: Pick<Kernel, 'bind'>, candidates: readonly Address[]): Promise<Binding | BindFailure> {
+/** Puts the first candidate that can be had into LISTEN: what is merely bound can be stolen. `mode`: of a Unix socket; null: what the umask leaves. */
+export async function bindFirst({ bind }: Pick<Kernel, 'bind'>, candidates: readonly Address[], mode: number | null): Promise<Binding | BindFailure> {
   let failed: BindFailure | undefined;
   for (const candidate of candidates) {
-    const handle =
-      candidate.addressType === -1 ? await bindPath(bind, candidate.address) : bind(candidate.address, candidate.port, candidate.addressType, candidate.flags);
+    const handle = candidate.addressType === -1 ? await bindPath(bind, candidate.address, mode) : listening(bindAddress(bind, candidate));
     if (typeof handle !== 'number') return { address: candidate, handle };
     failed = { errno: handle, address: candidate.address, addressType: candidate.addressType };
     if (handle === EADDRINUSE) break; // Node would not try the other family either
@@ -61,12 +62,32 @@ export function cannotListen(spec: ListenSpec, errno: number): GracefulError {
 }
 
 /** Binds a Unix socket; one that a dead process left is replaced, a living one and what is no socket are not. */
-async function bindPath(bind: Kernel['bind'], path: string): Promise<ListenHandle | number> {
-  const handle = bind(path, -1, -1, 0);
+async function bindPath(bind: Kernel['bind'], path: string, mode: number | null): Promise<ListenHandle | number> {
+  const handle = bindFile(bind, path, mode);
   if (handle !== EADDRINUSE || path.startsWith('\0')) return handle;
   if (!lstatSync(path, { bigint: true, throwIfNoEntry: false })?.isSocket()) return handle;
   const stale = rememberFile(path);
   if (await isAnswered(path)) return handle;
   removeIfOurs(stale);
-  return bind(path, -1, -1, 0);
+  return bindFile(bind, path, mode);
+}
+
+/** Nobody can connect before it has its rights. */
+function bindFile(bind: Kernel['bind'], path: string, mode: number | null): ListenHandle | number {
+  const handle = bind(path, -1, -1, 0);
+  if (typeof handle !== 'number' && mode !== null && !path.startsWith('\0')) chmodSync(path, mode);
+  return listening(handle);
+}
+
+function bindAddress(bind: Kernel['bind'], { address, port, addressType, flags }: Address): ListenHandle | number {
+  return bind(address, port, addressType, flags);
+}
+
+/** Of two that are bound to overlapping addresses it may be this that tells. */
+function listening(handle: ListenHandle | number): ListenHandle | number {
+  if (typeof handle === 'number') return handle;
+  const errno = listenIdle(handle, BACKLOG);
+  if (errno === 0) return handle;
+  handle.close();
+  return errno;
 }

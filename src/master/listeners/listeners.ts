@@ -1,46 +1,35 @@
 /**
- * Custody of the listening sockets. The master binds each address once and keeps the handle; it never listens on it in its
- * own loop, so it never accepts. The same address always gets the same handle, and so outlives every worker.
+ * Custody of the listening sockets. The master binds each address once and keeps it in LISTEN, but never accepts. Custody follows use: kept is what a living
+ * worker has, what the configuration names, and what somebody is on the way to; nothing else. What was let go of is never given out again: whoever connected
+ * to it is refused, as without a supervisor.
  */
-import { chmodSync } from 'node:fs';
+import { constants } from 'node:os';
 import type { ListenSpec } from '../../config/config.ts';
 import type { Kernel } from '../../kernel.ts';
 import { closeSent } from '../../node/channel.ts';
-import { type ListenHandle, portOf } from '../../node/handle.ts';
-import { isStillOurs, type OwnedFile, rememberFile, removeIfOurs } from '../../owned-file.ts';
+import type { ListenHandle } from '../../node/handle.ts';
+import type { OwnedFile } from '../../owned-file.ts';
 import type { ListenQuery } from '../../protocol/worker.ts';
-import { type Address, addressesOf, type Bound, candidatesOf, conflicts, describe, isEqual, isSame } from './addresses.ts';
+import { type Address, addressesOf, type Bound, candidatesOf, conflicts, describe, isEqual, isNamedIn, isSame } from './addresses.ts';
 import { bindFirst, cannotListen } from './binding.ts';
 import type { DescriptorStore } from './descriptor-store.ts';
 import type { InheritedSocket } from './inherited.ts';
+import { type Asker, claim, disclaim, isFixedFor, type Listener, nameOf, newListener, targetOf } from './listener.ts';
+import { keepPath, type PathState, type SocketPath } from './socket-path.ts';
 
-const DEFAULT_BACKLOG = 511; // Node's own
+const EADDRINUSE = -constants.errno.EADDRINUSE;
 const SYSTEMD_BACKLOG = 4096; // of a .socket unit; what it really is can't be asked, and a listen(2) must not make it less
+/** A program that looks for free ports has found the one it takes among the last of them. */
+const LENT_LIMIT = 64;
 
-/**
- * Who holds a socket besides us, and so what its end is:
- * `master`: nobody; it is closed with the master, and its path removed.
- * `store`: systemd's descriptor store; it outlives the master, and so does its path, until no generation uses it.
- * `systemd`: a `.socket` unit; it is never closed, and its path never removed.
- */
-type Keeper = 'master' | 'store' | 'systemd';
-
-interface Listener extends Bound {
-  /** From 1, never used again; 0: not held yet. */
-  id: number;
-  readonly handle: ListenHandle;
-  keeper: Keeper;
-  readonly file: OwnedFile | null;
-  /** Generations that use it: a worker of theirs asked for it, or their configuration names it. */
-  readonly usedBy: Set<number>;
-  /** What each generation's configuration calls it. */
-  readonly names: Map<number, string>;
-  /** What a `.socket` unit calls it. */
-  readonly unitName: string | null;
-  backlog: number;
-  /** Somebody was let to listen: from then on the kernel queues connections, and new workers wait for their admission. */
-  isListening: boolean;
-  serverData: unknown;
+/** Who uses listeners. */
+export interface Use {
+  /** What their configuration names is kept. */
+  readonly generations: readonly number[];
+  /** Workers that serve, or are on their way to: what they have is kept. */
+  readonly workers: readonly number[];
+  /** Somebody is on the way who may ask for what those had who are gone, or make way. */
+  readonly isAwaited: boolean;
 }
 
 /** The answer to a worker. */
@@ -54,22 +43,32 @@ export interface Grant {
   readonly addressType: number;
   readonly backlog: number;
   readonly isAdmitted: boolean;
+  /** It can't be had now, but would be free if only this worker were there: it may be asked for again when the worker is about to be ready. */
+  readonly isPromised: boolean;
   readonly serverData: unknown;
 }
+
+/** Hears that a path of ours leads elsewhere, or again to us. */
+export type PathListener = (address: string, state: PathState, isRestored: boolean) => void;
 
 /** All listeners of this master. */
 export class Listeners {
   readonly #listeners: Listener[] = [];
   readonly #kernel: Pick<Kernel, 'bind'>;
   readonly #store: DescriptorStore;
+  readonly #onPath: PathListener;
+  /** Ports that a worker was given as any free one, and closed: it may be about to ask for one by its number. */
+  readonly #lent: (Bound & { readonly worker: number })[] = [];
+  #workers: readonly number[] = [];
   #lastId = 0;
   /** One bind at a time: of two that ask for the same address, the second finds what the first bound. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `inherited`: what is there already when the master starts. */
-  constructor(kernel: Pick<Kernel, 'bind'>, store: DescriptorStore, inherited: readonly InheritedSocket[]) {
+  constructor(kernel: Pick<Kernel, 'bind'>, store: DescriptorStore, inherited: readonly InheritedSocket[], onPath: PathListener = () => {}) {
     this.#kernel = kernel;
     this.#store = store;
+    this.#onPath = onPath;
     for (const socket of inherited) this.#take(socket);
   }
 
@@ -78,9 +77,9 @@ export class Listeners {
     return this.#inTurn(() => this.#hold(specs, generation));
   }
 
-  /** The listener for a worker's `listen`; bound now if nobody asked before. */
-  grant(query: ListenQuery, { generation, backlog }: { generation: number; backlog: number | undefined }): Promise<Grant> {
-    return this.#inTurn(() => this.#grant(query, generation, backlog));
+  /** The listener for a worker's `listen`; bound now if nobody has it. */
+  grant(query: ListenQuery, asker: Asker, backlog: number | undefined): Promise<Grant> {
+    return this.#inTurn(() => this.#grant(query, asker, backlog));
   }
 
   /** It is there already. */
@@ -88,11 +87,53 @@ export class Listeners {
     return this.#find(candidatesOf(query)) !== undefined;
   }
 
-  /** Closes what only other generations use. @returns what was closed */
-  prune(generations: readonly number[]): string[] {
-    const useless = this.#listeners.filter(({ keeper, usedBy }) => keeper !== 'systemd' && !generations.some((generation) => usedBy.has(generation)));
+  /** A worker has closed what it got. What nobody else has, nor the configuration names, is let go of at once. */
+  release(asker: Asker): Promise<void> {
+    return this.#inTurn(async () => {
+      const listener = this.#listeners.find((candidate) => disclaim(candidate, asker));
+      if (listener === undefined) return;
+      if (listener.port === 0) this.#lent.splice(0, this.#lent.length - LENT_LIMIT + 1);
+      if (listener.port === 0) this.#lent.push({ ...listener, worker: asker.worker });
+      this.#forgetOthers(listener, this.#workers); // who takes their place was here, and closed it
+      if (listener.claims.size === 0 && listener.names.size === 0 && listener.keeper !== 'systemd') this.#close(listener);
+    });
+  }
+
+  /** Lets go of what nobody uses. @returns what that was */
+  settle({ generations, workers, isAwaited }: Use): string[] {
+    this.#workers = workers;
+    for (const listener of this.#listeners) {
+      for (const generation of listener.names.keys()) if (!generations.includes(generation)) listener.names.delete(generation);
+      if (!isAwaited) this.#forgetOthers(listener, workers);
+    }
+    const useless = this.#listeners.filter(({ keeper, names, claims, isUsed }) => {
+      const isAskedFor = claims.size > 0 || (isAwaited && !isUsed);
+      return keeper !== 'systemd' && names.size === 0 && !isAskedFor;
+    });
     for (const listener of useless) this.#close(listener);
     return useless.map(describe);
+  }
+
+  /** Numbers of the listeners that a worker has. */
+  of(worker: number): number[] {
+    return this.#listeners.filter(({ claims }) => claims.has(worker)).map(({ id }) => id);
+  }
+
+  /** Where a worker listens, less what is any free port. */
+  addressesOf(worker: number): string[] {
+    return this.#listeners.filter((listener) => isFixedFor(listener, worker)).map(describe);
+  }
+
+  /** Listeners that the old words of a configuration name, and the new ones don't. */
+  namedOnlyBy(before: readonly string[], after: readonly string[]): string[] {
+    const gone = before.filter((word) => !after.includes(word));
+    const isNamed = (listener: Listener) => gone.some((word) => isNamedIn(word, listener));
+    return this.#listeners.filter(isNamed).map(describe);
+  }
+
+  /** Makes sure that the paths of Unix sockets lead to them. */
+  lookAtPaths(): void {
+    for (const { path } of this.#listeners) path?.look();
   }
 
   /** Closes everything that must not outlive the master, and removes the socket files that are still ours. */
@@ -102,12 +143,12 @@ export class Listeners {
 
   /** Socket files that must not outlive the master. */
   get files(): OwnedFile[] {
-    return this.#listeners.flatMap(({ keeper, file }) => (keeper === 'master' ? (file ?? []) : []));
+    return this.#listeners.flatMap(({ keeper, path }) => (keeper === 'master' ? (path?.files ?? []) : []));
   }
 
   /** Sockets of `.socket` units that nobody has asked for. */
   get unused(): string[] {
-    return this.#listeners.filter(({ keeper, usedBy }) => keeper === 'systemd' && usedBy.size === 0).map(describe);
+    return this.#listeners.filter(({ keeper, isUsed }) => keeper === 'systemd' && !isUsed).map(describe);
   }
 
   /** For the log and the status, with the names that this generation knows. */
@@ -119,7 +160,7 @@ export class Listeners {
   named(generation: number): Record<string, { host: string; port: number } | { path: string }> {
     const named = this.#listeners.flatMap((listener) => {
       const name = nameOf(listener, generation);
-      return name === null ? [] : [{ name, target: targetOf(listener), isConfigured: listener.names.has(generation) }];
+      return name === null ? [] : [{ name, target: targetOf(listener), isConfigured: (listener.names.get(generation) ?? null) !== null }];
     });
     // the sockets of a unit share a name: the first one has it, unless the configuration gives it away
     const inOrder = [...named.filter(({ isConfigured }) => !isConfigured).reverse(), ...named.filter(({ isConfigured }) => isConfigured)];
@@ -140,27 +181,43 @@ export class Listeners {
       for (const { listener, isNew } of held) if (isNew) this.#close(listener);
       throw error;
     }
-    for (const { spec, listener } of held) {
-      listener.usedBy.add(generation);
-      if (spec.name !== null) listener.names.set(generation, spec.name);
-    }
+    for (const { spec, listener } of held) listener.names.set(generation, spec.name ?? listener.names.get(generation) ?? null);
   }
 
-  async #grant(query: ListenQuery, generation: number, wantedBacklog: number | undefined): Promise<Grant> {
+  async #grant(query: ListenQuery, asker: Asker, wantedBacklog: number | undefined): Promise<Grant> {
     const candidates = candidatesOf(query);
-    const found = this.#find(candidates) ?? (await bindFirst(this.#kernel, candidates));
-    if ('errno' in found) return { ...found, handle: undefined, listener: 0, backlog: 0, isAdmitted: false, serverData: null };
-    const listener = 'id' in found ? found : newListener(found.address, found.handle);
+    const found = this.#find(candidates);
+    if (found?.claims.has(asker.worker)) return refusal({ ...found, errno: EADDRINUSE }); // other processes may share an address, two servers of one may not
+    const lent = this.#lent.find(({ worker, boundPort }) => worker === asker.worker && boundPort === query.port);
+    const bound = found ?? (await bindFirst(this.#kernel, candidates, query.umask === null ? null : 0o777 & ~query.umask));
+    if ('errno' in bound)
+      return { ...refusal(bound), isPromised: bound.errno === EADDRINUSE && !query.isFinal && this.#isOnlyOfOthers(candidates, asker.worker) };
+    const listener = 'id' in bound ? bound : this.#newListener(lent && isEqual(lent, bound.address) ? lent : bound.address, bound.handle);
     this.#add(listener);
-    listener.usedBy.add(generation);
-    listener.backlog = wantedBacklog ?? Math.max(listener.backlog, query.backlog);
-    listener.serverData ??= query.serverData;
-    const isOurs = listener.keeper !== 'systemd'; // SocketMode= of the unit holds
-    if (isOurs && (query.readableAll || query.writableAll)) listener.handle.fchmod?.((query.readableAll ? 1 : 0) | (query.writableAll ? 2 : 0));
+    claim(listener, asker, query.port !== 0 && !lent && !query.isPrivate);
+    this.#adjust(listener, query, wantedBacklog);
     const isAdmitted = !listener.isListening;
     listener.isListening = true;
+    listener.isUsed = true;
     const { id, handle, address, addressType, backlog, serverData } = listener;
-    return { errno: 0, handle, listener: id, address, addressType, backlog, isAdmitted, serverData };
+    return { errno: 0, handle, listener: id, address, addressType, backlog, isAdmitted, isPromised: false, serverData };
+  }
+
+  /** What the last one who listens says holds for all; the rights of a unit's socket are SocketMode=. */
+  #adjust(listener: Listener, query: ListenQuery, wantedBacklog: number | undefined): void {
+    listener.backlog = wantedBacklog ?? Math.max(listener.backlog, query.backlog);
+    listener.serverData ??= query.serverData;
+    if (listener.keeper === 'systemd') return;
+    const isKnown = query.umask === null || listener.names.size > 0 || listener.umask === query.umask;
+    if (!isKnown && listener.umask !== null) listener.path?.allow(0o777 & ~query.umask);
+    if (!isKnown) listener.umask = query.umask;
+    if (query.readableAll || query.writableAll) listener.handle.fchmod?.((query.readableAll ? 1 : 0) | (query.writableAll ? 2 : 0));
+  }
+
+  /** Without the others the address would be free. Unix sockets have no overlap: what is at the path is at the path. */
+  #isOnlyOfOthers(candidates: readonly Address[], worker: number): boolean {
+    const inTheWay = this.#listeners.filter((listener) => candidates.some((wanted) => wanted.addressType !== -1 && conflicts(listener, wanted)));
+    return inTheWay.length > 0 && inTheWay.every(({ claims }) => !claims.has(worker));
   }
 
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
@@ -171,7 +228,7 @@ export class Listeners {
 
   #find(candidates: readonly Address[]): Listener | undefined {
     for (const wanted of candidates) {
-      const found = this.#listeners.find((listener) => isSame(listener, wanted));
+      const found = this.#listeners.find((listener) => isSame(listener, wanted) && (listener.path?.look() ?? 'ours') === 'ours');
       if (found) return found;
     }
     const theirs = this.#listeners.filter(({ keeper }) => keeper === 'systemd');
@@ -184,6 +241,10 @@ export class Listeners {
     return undefined;
   }
 
+  #forgetOthers({ claims }: Listener, workers: readonly number[]): void {
+    for (const worker of claims.keys()) if (!workers.includes(worker)) claims.delete(worker);
+  }
+
   #add(listener: Listener): void {
     if (listener.id !== 0) return;
     listener.id = ++this.#lastId;
@@ -192,7 +253,8 @@ export class Listeners {
   }
 
   #take({ handle, name, address, isStored }: InheritedSocket): void {
-    const listener = newListener(address, handle, isStored ? 'store' : 'systemd', name);
+    const path = isStored ? this.#pathOf(address) : null;
+    const listener = newListener({ address, handle, keeper: isStored ? 'store' : 'systemd', unitName: name, path });
     if (!isStored) listener.backlog = SYSTEMD_BACKLOG;
     listener.isListening = true;
     listener.id = ++this.#lastId;
@@ -200,45 +262,31 @@ export class Listeners {
   }
 
   async #bindNamed(spec: ListenSpec, candidates: readonly Address[]): Promise<Listener> {
-    const bound = await bindFirst(this.#kernel, candidates);
+    const bound = await bindFirst(this.#kernel, candidates, spec.kind === 'unix' ? spec.mode : null);
     if ('errno' in bound) throw cannotListen(spec, bound.errno);
-    if (spec.kind === 'unix' && spec.mode !== null) chmodSync(spec.path, spec.mode);
-    return newListener(bound.address, bound.handle);
+    return this.#newListener(bound.address, bound.handle);
+  }
+
+  #newListener(address: Address, handle: ListenHandle): Listener {
+    return newListener({ address, handle, path: this.#pathOf(address) });
+  }
+
+  #pathOf({ address, addressType }: Address): SocketPath | null {
+    if (addressType !== -1 || address.startsWith('\0')) return null;
+    return keepPath(address, (state, isRestored) => this.#onPath(`unix:${address}`, state, isRestored));
   }
 
   #close(listener: Listener): void {
     const at = this.#listeners.indexOf(listener);
     if (at >= 0) this.#listeners.splice(at, 1);
     if (listener.keeper === 'store') this.#store.drop(listener);
-    const { file, handle } = listener;
     // closing unlinks the path whoever owns it by now: then the handle is rather left to the end of the process
-    closeSent(handle, () => (file === null || isStillOurs(file)) && handle.close());
-    if (file !== null) removeIfOurs(file);
+    const { path, handle } = listener;
+    closeSent(handle, () => path?.isTaken || handle.close());
+    path?.remove();
   }
 }
 
-function newListener(address: Address, handle: ListenHandle, keeper: Keeper = 'master', unitName: string | null = null): Listener {
-  const isFile = keeper !== 'systemd' && address.addressType === -1 && !address.address.startsWith('\0');
-  return {
-    ...address,
-    id: 0,
-    handle,
-    keeper,
-    boundPort: portOf(handle),
-    file: isFile ? rememberFile(address.address) : null,
-    usedBy: new Set(),
-    names: new Map(),
-    unitName,
-    backlog: DEFAULT_BACKLOG,
-    isListening: false,
-    serverData: null,
-  };
-}
-
-function targetOf({ address, addressType, boundPort }: Listener): { host: string; port: number } | { path: string } {
-  return addressType === -1 ? { path: address } : { host: address, port: boundPort };
-}
-
-function nameOf({ names, unitName }: Listener, generation: number): string | null {
-  return names.get(generation) ?? unitName;
+function refusal({ errno, address, addressType }: Pick<Grant, 'errno' | 'address' | 'addressType'>): Grant {
+  return { errno, address, addressType, handle: undefined, listener: 0, backlog: 0, isAdmitted: false, isPromised: false, serverData: null };
 }

@@ -169,6 +169,8 @@ export function describeFailure(failure: Failure): string {
       return 'stopped accepting of its own accord';
     case 'supplanted':
       return 'became another program (process.execve), which is no worker';
+    case 'address-gone':
+      return `the new code does not listen on ${failure.addresses.join(', ')}, where the old code serves (--allow-address-change allows it)`;
     case 'unhealthy':
       return describeHealth(failure);
     case 'blocked':

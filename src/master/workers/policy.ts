@@ -4,13 +4,18 @@ import type { Policy } from '../../core/event.ts';
 import type { Fleet } from '../../core/fleet.ts';
 import type { VitalSettings } from './vitals.ts';
 
+/** Some ports of a program are there a moment after the one that made it ready, when a database has answered, say. */
+const SETTLE_MS = 5000;
+
 /** `hasSockets`: somebody else has opened sockets for the program, so it is to serve them. */
 export function policyOf(config: Config, hasSockets: boolean): Policy {
   return {
+    allowsAddressChange: config.allowAddressChange,
     workers: config.workers,
     surge: config.surge,
     readyTimeoutMs: config.readyTimeout,
     probationMs: config.probation,
+    settleMs: Math.min(SETTLE_MS, config.readyTimeout),
     idleGraceMs: config.idleGrace,
     drainTimeoutMs: config.drainTimeout,
     killTimeoutMs: config.killTimeout,

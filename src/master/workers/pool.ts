@@ -17,10 +17,12 @@ import { hasLostTerminal, type Spawned, type SpawnHost, spawnWorker } from './sp
 import { startWorker, type WorkerProcess } from './worker-process.ts';
 
 type Listen = Extract<FromWorker, { type: 'listen' }>;
+type Closed = Extract<FromWorker, { type: 'closed' }>;
 
 const EXAMINE_TIMEOUT_MS = 500;
 /** Of a message that is none of ours, in characters. */
 const MOST_QUOTED = 200;
+const EINVAL = -constants.errno.EINVAL;
 
 /** What a worker says of itself. */
 export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
@@ -99,13 +101,15 @@ export class WorkerPool {
     const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);
-        if (message.type === 'listen') dispatch({ type: 'worker-asked', worker });
-        if (message.type === 'listen') void this.#grant(worker, { generation, backlog, waitReady }, message);
+        if (message.type === 'listen' && !message.isPrivate) dispatch({ type: 'worker-asked', worker });
+        if (message.type === 'listen') void this.#grant(worker, { backlog, waitReady }, message);
+        else if (message.type === 'closed') void this.#release(worker, message.id);
         else this.#hear(worker, message, handle);
       },
       onNonsense: tellSeldom(kernel.now, (count, mistake) =>
         note(worker, `said something malformed, which is ignored: ${mistake}${count > 1 ? ` (${count} times)` : ''}`),
       ),
+      onUnclear: (listen) => this.send(worker, refusal(listen, { address: null, addressType: 4 }, EINVAL)),
       onForeign: tellSeldom(kernel.now, (count, message) =>
         note(worker, `sent ${count} messages to its parent, which nobody reads, last ${excerpt(message)}`, 'debug'),
       ),
@@ -190,11 +194,11 @@ export class WorkerPool {
     return failure;
   }
 
-  #hear(worker: number, message: Exclude<FromWorker, Listen>, handle: ConnectionHandle | undefined): void {
+  #hear(worker: number, message: Exclude<FromWorker, Listen | Closed>, handle: ConnectionHandle | undefined): void {
     const { dispatch, note, router } = this.#host;
     switch (message.type) {
       case 'listening':
-        return dispatch({ type: 'worker-listening', worker });
+        return dispatch({ type: 'worker-listening', worker, isListening: message.isListening });
       case 'ready':
         this.#ready.add(worker);
         return dispatch({ type: 'worker-ready', worker });
@@ -239,30 +243,55 @@ export class WorkerPool {
     return undefined;
   }
 
-  async #grant(worker: number, terms: { generation: number; backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
-    const { listeners, router, files, note } = this.#host;
-    const known = listeners.files.length;
+  async #grant(worker: number, terms: { backlog: number | undefined; waitReady: boolean }, { id, ...query }: Listen): Promise<void> {
+    const { listeners, router, note } = this.#host;
     const isBounded = this.#ready.has(worker) && hasDroppedRoot(this.pidOf(worker));
     if (isBounded && !isForAll(query) && !listeners.holds(query)) {
       note(worker, `has dropped root, and asked for ${query.address ?? '*'}${query.port < 0 ? '' : `:${query.port}`} after it was ready: refused`);
       return this.send(worker, refusal(id, query, -constants.errno.EACCES));
     }
     try {
-      const { handle, ...grant } = await listeners.grant(isBounded ? { ...query, readableAll: false, writableAll: false } : query, terms);
+      const allowed = isBounded ? { ...query, umask: null, readableAll: false, writableAll: false } : query;
+      const { handle, ...grant } = await this.#tellingFiles(() => listeners.grant(allowed, { worker, id }, terms.backlog));
       if (handle) router.granted(worker, grant.listener);
+      this.#tellAddresses(worker);
       const isAdmitted = grant.isAdmitted && !terms.waitReady;
-      this.send(worker, { type: 'listener', id, ...grant, isAdmitted }, handle, () => this.send(worker, refusal(id, query, -constants.errno.EMFILE)));
-      if (listeners.files.length !== known) this.sendAll({ type: 'files', files: files() });
+      this.send(worker, { type: 'listener', id, ...grant, isAdmitted }, handle, () => {
+        void this.#release(worker, id);
+        this.send(worker, refusal(id, query, -constants.errno.EMFILE));
+      });
     } catch (error) {
       note(worker, `asked for a listener that could not be given: ${toReport(error).message}`);
-      this.send(worker, refusal(id, query, -constants.errno.EINVAL));
+      this.send(worker, refusal(id, query, EINVAL));
     }
+  }
+
+  async #release(worker: number, id: number): Promise<void> {
+    const { listeners, router } = this.#host;
+    await this.#tellingFiles(() => listeners.release({ worker, id }));
+    router.limit(worker, listeners.of(worker));
+    this.#tellAddresses(worker);
+    this.send(worker, { type: 'let-go', id });
+  }
+
+  /** Also of one that has died meanwhile: what it was given is looked at in the turn that follows. */
+  #tellAddresses(worker: number): void {
+    this.#host.dispatch({ type: 'worker-addresses', worker, addresses: this.#host.listeners.addressesOf(worker) });
+  }
+
+  /** Workers know which files are to be removed should the master vanish. */
+  async #tellingFiles<T>(change: () => Promise<T>): Promise<T> {
+    const { listeners, files } = this.#host;
+    const before = listeners.files.map(({ path }) => path).join();
+    const result = await change();
+    if (listeners.files.map(({ path }) => path).join() !== before) this.sendAll({ type: 'files', files: files() });
+    return result;
   }
 }
 
 /** The program's `listen` fails with this. */
-function refusal(id: number, { address, addressType }: Omit<Listen, 'id'>, errno: number): ToWorker {
-  return { type: 'listener', id, errno, listener: 0, address, addressType, backlog: 0, isAdmitted: false, serverData: null };
+function refusal(id: number, { address, addressType }: Pick<Listen, 'address' | 'addressType'>, errno: number): ToWorker {
+  return { type: 'listener', id, errno, listener: 0, address, addressType, backlog: 0, isAdmitted: false, isPromised: false, serverData: null };
 }
 
 function excerpt(message: unknown): string {

@@ -33,13 +33,14 @@ export class Releases {
   }
 
   /** @param from null: what is configured now; else the generation whose release it is again @throws a bad configuration, a missing file, a port that is taken */
-  async resolve(generation: number, from: number | null): Promise<Policy> {
+  async resolve(generation: number, from: number | null, serving: number): Promise<{ policy: Policy; dropped: string[] }> {
     const release = from === null ? await this.#read(generation) : this.#bringBack(from);
     const { listeners } = this.#host;
     const hasSockets = listeners.unused.length > 0 || (generation === 1 && listeners.describe(generation).length > 0); // of systemd
     await listeners.hold(release.config.listen, generation);
     this.#known.set(generation, release);
-    return policyOf(release.config, hasSockets);
+    const before = this.#known.get(serving);
+    return { policy: policyOf(release.config, hasSockets), dropped: before ? this.#host.listeners.namedOnlyBy(wordsOf(before), wordsOf(release)) : [] };
   }
 
   configOf(generation: number): Config | undefined {
@@ -76,4 +77,10 @@ export class Releases {
       hint: 'deploy the old code again, and reload',
     });
   }
+}
+
+/** All that is said to a program by its configuration; what the master's own environment says is the same for every generation. */
+function wordsOf({ config, launch }: Release): string[] {
+  const variables = Object.entries(launch.env).map(([name, value]) => `${name}=${value}`);
+  return [...launch.args, ...variables, ...config.listen.map((spec) => JSON.stringify(spec))];
 }

@@ -29,6 +29,8 @@ export interface WorkerListener {
   onMessage(message: FromWorker, handle?: ConnectionHandle): void;
   /** It said something in our name that is none of ours. */
   onNonsense(mistake: string): void;
+  /** That was to be the listen of this number. */
+  onUnclear(listen: number): void;
   /** Its program said something to its parent, whoever that is: programs for PM2, nodemon and others do. */
   onForeign(message: unknown): void;
   /** Its channel is closed: it will drain, and can't be told anything more; or it is another program now. */
@@ -76,7 +78,10 @@ function listenTo({ child, ended, closed, kernel }: Spawned, listener: WorkerLis
   onHidden(child, (body, handle) => {
     const message = parseFromWorker(body);
     if ('mistake' in message || message.type !== 'offer' || hasEnded) handle?.close(); // kept, it would leak
-    if ('mistake' in message) return listener.onNonsense(message.mistake);
+    if ('mistake' in message) {
+      if (message.listen !== null) listener.onUnclear(message.listen);
+      return listener.onNonsense(message.mistake);
+    }
     if (message.type === 'failed') lastError = message.error;
     if (!hasEnded) listener.onMessage(message, handle);
   });

@@ -52,7 +52,7 @@ async function closeAtOnce() {
   const events = [];
   const server = net.createServer();
   for (const event of ['listening', 'close', 'error']) server.on(event, () => events.push(event));
-  const error = await new Promise((resolve) => server.listen(0).close(resolve));
+  const error = await new Promise((resolve) => server.listen(path).close(resolve));
   return { error: error?.code, events };
 }
 

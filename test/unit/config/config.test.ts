@@ -20,6 +20,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     readyTimeout: 30_000,
     surge: 1024,
     probation: 1000,
+    allowAddressChange: false,
     handoff: true,
     idleGrace: 5000,
     drainTimeout: 30_000,

@@ -18,6 +18,8 @@ const policy: fc.Arbitrary<Policy> = fc
     workers: fc.integer({ min: 1, max: 4 }),
     surge: fc.integer({ min: 1, max: 4 }),
     probationMs: fc.constantFrom(0, 300),
+    settleMs: fc.constantFrom(0, 0, 200),
+    allowsAddressChange: fc.boolean(),
     drainTimeoutMs: fc.constantFrom(0, 500),
     killTimeoutMs: fc.constantFrom(1, 100),
     maxDraining: fc.integer({ min: 1, max: 3 }),
@@ -88,7 +90,7 @@ const junk = fc.tuple(fc.integer({ min: 0, max: 12 }), fc.nat({ max: 14 })).map(
 );
 const staleRelease = fc.nat({ max: 5 }).map((generation) =>
   deed(`release ${generation} once more`, (world, choices) => {
-    world.tell({ type: 'release-resolved', generation, policy: choices[0] as Policy });
+    world.tell({ type: 'release-resolved', generation, policy: choices[0] as Policy, dropped: [] });
   }),
 );
 

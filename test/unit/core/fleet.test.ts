@@ -230,7 +230,7 @@ describe('a reload that commits', () => {
     const story = running();
     story.reload();
     const before = story.fleet;
-    story.tell({ type: 'release-resolved', generation: 1, policy: policyWith() });
+    story.tell({ type: 'release-resolved', generation: 1, policy: policyWith(), dropped: [] });
     story.tell({ type: 'release-rejected', generation: 1, error: boom });
     assert.deepEqual(story.fleet, before);
   });
@@ -901,9 +901,9 @@ describe('listeners that nobody uses are closed', () => {
     story.resolve();
     story.serveAll();
     story.exit(1);
-    assert.deepEqual(story.effectsOf('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('forget-others'), []);
     story.exit(2);
-    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [2] }]);
+    assert.deepEqual(story.effectsOf('forget-others'), [{ type: 'forget-others', generations: [2] }]);
   });
 
   test('when the last worker of a generation that was rolled back is gone', () => {
@@ -911,22 +911,22 @@ describe('listeners that nobody uses are closed', () => {
     story.reload();
     story.resolve(policyWith({ workers: 2 }));
     story.exit(2);
-    assert.deepEqual(story.effectsOf('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('forget-others'), []);
     story.exit(3);
-    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
+    assert.deepEqual(story.effectsOf('forget-others'), [{ type: 'forget-others', generations: [1] }]);
   });
 
   test('at once for a release that was rejected', () => {
     const story = running();
     story.reload();
     story.reject();
-    assert.deepEqual(story.effectsOf('prune-listeners'), [{ type: 'prune-listeners', generations: [1] }]);
+    assert.deepEqual(story.effectsOf('forget-others'), [{ type: 'forget-others', generations: [1] }]);
   });
 
   test('but not while all of its workers have crashed', () => {
     const story = running();
     story.exit(1, 2);
     assert.deepEqual(story.fleet.workers, []);
-    assert.deepEqual(story.effectsOf('prune-listeners'), []);
+    assert.deepEqual(story.effectsOf('forget-others'), []);
   });
 });

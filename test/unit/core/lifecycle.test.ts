@@ -612,7 +612,7 @@ describe('a program that may listen nowhere', () => {
   ] as const) {
     test(`is waited for where ${what}`, () => {
       const story = starting({ ...quiet, ...changes });
-      story.tell({ type: 'worker-listening', worker: 1 });
+      story.tell({ type: 'worker-listening', worker: 1, isListening: true });
       story.tick(5000);
       assert.deepEqual(story.effectsOf('ask'), []);
       assert.deepEqual(story.ids('starting'), [1]);
@@ -621,7 +621,7 @@ describe('a program that may listen nowhere', () => {
 
   test('is to listen where the generation before did, and so is who takes the place of one that crashed', () => {
     const story = starting(quiet);
-    story.tell({ type: 'worker-listening', worker: 1 });
+    story.tell({ type: 'worker-listening', worker: 1, isListening: true });
     story.serveAll();
     story.reload();
     story.resolve();
@@ -634,7 +634,7 @@ describe('a program that may listen nowhere', () => {
     const story = running(quiet);
     story.reload();
     story.resolve();
-    story.tell({ type: 'worker-listening', worker: 2 });
+    story.tell({ type: 'worker-listening', worker: 2, isListening: true });
     story.serveAll();
     story.retire(1);
     story.rollBack();
@@ -644,7 +644,7 @@ describe('a program that may listen nowhere', () => {
 
   test('serves late at its first start: from then on it is a server', () => {
     const story = running(quiet);
-    story.tell({ type: 'worker-listening', worker: 1 });
+    story.tell({ type: 'worker-listening', worker: 1, isListening: true });
     story.reload();
     story.resolve();
     assert.equal(askedAfter(story, 2), null);

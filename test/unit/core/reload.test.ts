@@ -13,7 +13,7 @@ const unfitBy: Failure = { reason: 'admit-failed', error: boom };
 
 /** A worker of a phase; of the new generation unless said otherwise. */
 function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
-  const who = { id, generation, index: id - 1, spawnedAt: 0 };
+  const who = { id, generation, index: id - 1, spawnedAt: 0, addresses: [] };
   switch (phase) {
     case 'starting':
       return { ...who, phase, listening: false, askAt: null, deadline: 100 };
@@ -22,7 +22,7 @@ function worker(phase: Worker['phase'], id = 5, generation = 2): Worker {
     case 'admitted':
       return { ...who, phase, deadline: 100 };
     case 'serving':
-      return { ...who, phase, since: 0, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
+      return { ...who, phase, since: 0, settlesAt: Number.POSITIVE_INFINITY, ailment: null, strikes: 0, checkFailure: null, rssBytes: 0 };
     case 'draining':
       return draining(id, generation);
     case 'unfit':
@@ -40,6 +40,7 @@ function draining(id: number, generation: number): Draining {
     generation,
     index: 0,
     spawnedAt: 0,
+    addresses: [],
     phase: 'draining',
     since: 0,
     byItself: false,
@@ -57,11 +58,11 @@ function several(...phases: Worker['phase'][]): Worker[] {
 }
 
 function starting(workers: number, surge: number): Reload {
-  return { ...common, phase: 'starting', policy: policyWith({ workers, surge }), configured: workers };
+  return { ...common, phase: 'starting', dropped: [], policy: policyWith({ workers, surge }), configured: workers };
 }
 
-const admitting: Reload = { ...common, phase: 'admitting', policy: policyWith({ workers: 2 }), configured: 2 };
-const proving: Reload = { ...common, phase: 'proving', policy: policyWith(), configured: 1, deadline: 50 };
+const admitting: Reload = { ...common, phase: 'admitting', dropped: [], policy: policyWith({ workers: 2 }), configured: 2 };
+const proving: Reload = { ...common, phase: 'proving', dropped: [], policy: policyWith(), configured: 1, deadline: 50 };
 const retiring: Reload = { ...common, phase: 'retiring', previous: 1 };
 const holding: Reload = { ...admitting, phase: 'holding', canary: { workers: 1, holdMs: 40 }, deadline: 40 };
 const wait: Verdict = { next: 'wait' };
@@ -140,7 +141,7 @@ describe('more workers are wanted than when it started', () => {
   table([
     ['while admitting', admitting, several('serving'), 0, { next: 'more' }],
     ['but those that are being admitted come first', admitting, several('admitted'), 0, wait],
-    ['while proving', { ...proving, policy: policyWith({ workers: 2 }) } as Reload, several('serving'), 50, { next: 'more' }],
+    ['while proving', { ...proving, dropped: [], policy: policyWith({ workers: 2 }) } as Reload, several('serving'), 50, { next: 'more' }],
     ['or fewer', starting(1, 8), several('ready', 'ready'), 0, { next: 'admit' }],
   ]);
 });

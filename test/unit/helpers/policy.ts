@@ -2,6 +2,8 @@
 import type { Policy } from '../../../src/core/event.ts';
 
 const small: Policy = {
+  allowsAddressChange: false,
+  settleMs: 0,
   workers: 1,
   surge: 8,
   readyTimeoutMs: 1000,

@@ -58,8 +58,8 @@ export class Story {
     return this.tell({ type: 'stop-requested', by: 'test' });
   }
 
-  resolve(policy: Policy = this.policy): readonly Effect[] {
-    return this.tell({ type: 'release-resolved', generation: this.fleet.nextGeneration - 1, policy });
+  resolve(policy: Policy = this.policy, dropped: readonly string[] = []): readonly Effect[] {
+    return this.tell({ type: 'release-resolved', generation: this.fleet.nextGeneration - 1, policy, dropped });
   }
 
   reject(): readonly Effect[] {

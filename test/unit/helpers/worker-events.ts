@@ -12,7 +12,8 @@ export const unhealthy: HealthFailure = { request: '/healthz', status: 500, body
 /** Every event about a worker at that time, and a tick. */
 export function everyEvent(worker: number, now: number): readonly WorkerStepEvent[] {
   return [
-    { type: 'worker-listening', worker, now },
+    { type: 'worker-listening', worker, now, isListening: true },
+    { type: 'worker-addresses', worker, now, addresses: ['127.0.0.1:80'] },
     { type: 'worker-asked', worker, now },
     { type: 'worker-answered', worker, now },
     { type: 'worker-ready', worker, now },

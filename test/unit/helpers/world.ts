@@ -72,7 +72,7 @@ export class World {
   /** All that may come of what was asked for so far, good and bad. */
   plausible(policies: readonly Policy[]): Happening[] {
     const releases = [...this.resolving].flatMap((generation): Happening[] => [
-      ...policies.map((policy): Happening => ({ type: 'release-resolved', generation, policy })),
+      ...policies.map((policy): Happening => ({ type: 'release-resolved', generation, policy, dropped: [] })),
       { type: 'release-rejected', generation, error: boom },
     ]);
     return [...releases, ...[...this.processes.values()].flatMap(mayDo)];
@@ -80,7 +80,7 @@ export class World {
 
   /** What comes of what was asked for so far if everything goes as it should. */
   due(policy: Policy): Happening[] {
-    const releases = [...this.resolving].map((generation): Happening => ({ type: 'release-resolved', generation, policy }));
+    const releases = [...this.resolving].map((generation): Happening => ({ type: 'release-resolved', generation, policy, dropped: [] }));
     return [...releases, ...[...this.processes.values()].flatMap(shouldDo)];
   }
 
@@ -168,7 +168,9 @@ function mayDo(process: Process): Happening[] {
 function onItsWay(worker: number): Happening[] {
   return [
     ...Array.from({ length: 4 }, (): Happening => ({ type: 'worker-ready', worker })),
-    { type: 'worker-listening', worker },
+    { type: 'worker-listening', worker, isListening: true },
+    { type: 'worker-listening', worker, isListening: false },
+    { type: 'worker-addresses', worker, addresses: ['127.0.0.1:80'] },
     { type: 'worker-asked', worker },
     { type: 'worker-answered', worker },
     { type: 'worker-preflight-failed', worker, failure: unhealthy },
@@ -200,7 +202,12 @@ function shouldDo(process: Process): Happening[] {
   if (isDraining && !hasWithdrawn) return [{ type: 'worker-withdrew', worker }];
   if (hasWithdrawn && !hasSettled) return [settled(process)];
   if (isDraining || hasWithdrawn) return [drained(process), { ...end, moved: moreOf(process, 'tcp') }];
-  if (!isReady) return [{ type: 'worker-ready', worker }];
+  // it listens where any other might have
+  if (!isReady)
+    return [
+      { type: 'worker-addresses', worker, addresses: ['127.0.0.1:80'] },
+      { type: 'worker-ready', worker },
+    ];
   return isAdmitting ? [{ type: 'worker-admitted', worker }] : [];
 }
 

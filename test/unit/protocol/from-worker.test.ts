@@ -16,6 +16,9 @@ const listen: FromWorker = {
   index: 0,
   readableAll: false,
   writableAll: false,
+  umask: null,
+  isPrivate: false,
+  isFinal: false,
   serverData: null,
 };
 const offer: FromWorker = { type: 'offer', id: 4, listener: 2, kind: 'http', baggage: 'x'.repeat(BAGGAGE_LIMIT) };
@@ -26,7 +29,8 @@ describe('a message of every kind is understood', () => {
     listen,
     { ...listen, address: null, addressType: 6, flags: 1, serverData: { ticketKeys: 'x' } },
     { ...listen, address: '/run/app.sock', port: -1, addressType: -1, readableAll: true },
-    { type: 'listening' },
+    { type: 'listening', isListening: true },
+    { type: 'closed', id: 7 },
     { type: 'ready' },
     { type: 'preflight-failed', failure: { request: '/healthz', status: 500, body: 'x'.repeat(BODY_LIMIT) } },
     { type: 'preflight-failed', failure: { request: 'preflight(database)', error: 'Error: no database' } },

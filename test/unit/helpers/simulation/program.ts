@@ -108,14 +108,14 @@ export class Program {
   #listen(port: number): void {
     this.#unanswered++;
     const query = { address: '127.0.0.1', port, addressType: 4, flags: 0, backlog: 0, index: 0, readableAll: false, writableAll: false, serverData: null };
-    this.#process.tell({ type: 'listen', id: port, ...query });
+    this.#process.tell({ type: 'listen', id: port, ...query, umask: null, isPrivate: false, isFinal: false });
   }
 
   #onListener({ errno, listener, isAdmitted }: Extract<ToWorker, { type: 'listener' }>): void {
     if (errno < 0) return this.#fail(`listen ${getSystemErrorName(errno)}`);
     this.#listeners.push(listener);
     if (isAdmitted) this.isAccepting = true;
-    this.#process.tell({ type: 'listening' });
+    this.#process.tell({ type: 'listening', isListening: true });
     if (--this.#unanswered === 0) this.#process.tell({ type: 'ready' });
   }
 

@@ -210,7 +210,7 @@ export class World implements Disposable {
 /** Each names a port of its own besides. */
 function configOf(count: number): Promise<Config> {
   const times = { probation: '200ms', idleGrace: '5s', drainTimeout: '20s', killTimeout: '5s', readyTimeout: '10s', heartbeatTimeout: '0s' };
-  const flags = { ...times, workers: 2, listen: [`127.0.0.1:${PORT + 2000 + count},name=admin`] };
+  const flags = { ...times, workers: 2, allowAddressChange: true, listen: [`127.0.0.1:${PORT + 2000 + count},name=admin`] };
   return load({ script: fileURLToPath(import.meta.url), folder: '/', flags });
 }
 
