@@ -13,6 +13,7 @@ import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type FromWorker, type HealthFailure, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { Capture } from './capture.ts';
+import { shareInspector } from './debugged.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { guarded, onMistake, tellMistake } from './guard.ts';
@@ -73,6 +74,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   });
   process.once('disconnect', onDisconnect); // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   ensureDisconnect();
+  shareInspector(drain);
   const onUncaught = guarded((error: Error) => tell({ type: 'failed', error: toReport(error) }));
   process.on('uncaughtExceptionMonitor', onUncaught);
   publishRuntime({
