@@ -143,3 +143,10 @@ test('nothing that a worker can say throws', () => {
   );
   fc.assert(fc.property(said, (value) => void parseFromWorker(value)));
 });
+
+test('a listen that can not be understood is known by its number, so that it is answered', () => {
+  const result = parseFromWorker({ ...listen, id: 7, flags: 1.5 });
+  assert.deepEqual('mistake' in result && result.listen, 7);
+  const other = parseFromWorker({ type: 'ready?', id: 7 });
+  assert.deepEqual('mistake' in other && other.listen, null);
+});
