@@ -1,10 +1,10 @@
 /**
  * HTTP/2 in a draining worker, as RFC 9113 §6.8 wants it: a GOAWAY that refuses nothing yet, a round trip for what is
- * under way, then the final GOAWAY; the session ends with its last stream. Where that first one can't be written, the final one comes at once: it
- * names the last stream that is served, and what its client has sent meanwhile may be sent again.
+ * under way, then the final GOAWAY; the session ends with its last stream. Where that first one can't be written, behind TLS, the final
+ * one comes when nothing is under way as far as can be seen: it names the last stream that is served, and what its client has sent meanwhile may be sent again.
  */
 import type { ServerHttp2Session } from 'node:http2'; // the type alone: the module takes longer to load than all of the runtime
-import { writeNotice } from '../../node/http2.ts';
+import { bytesWhenIdle, writeNotice } from '../../node/http2.ts';
 import { guarded } from '../guard.ts';
 
 /** A peer need not answer a PING; nor need it read, so that nothing can be written. */
@@ -12,6 +12,8 @@ const PATIENCE_MS = 5_000;
 /** When it was first tried to close them. */
 const triedAt = new WeakMap<ServerHttp2Session, number>();
 const noticed = new WeakSet<ServerHttp2Session>();
+/** What had come by the last look at a session that was idle then. */
+const idleAt = new WeakMap<ServerHttp2Session, number | undefined>();
 
 /** Ends a session without losing a stream. To be called again and again. */
 export function closeSession(session: ServerHttp2Session): void {
@@ -19,10 +21,19 @@ export function closeSession(session: ServerHttp2Session): void {
   const since = triedAt.get(session) ?? performance.now();
   triedAt.set(session, since);
   const result = writeNotice(session);
-  if (result === 'later' && performance.now() - since < PATIENCE_MS) return;
+  const mayWait = result === 'later' || (result === 'impossible' && !isIdleStill(session));
+  if (mayWait && performance.now() - since < PATIENCE_MS) return;
   noticed.add(session);
   if (result === 'told') awaitRoundTrip(session);
   else session.close();
+}
+
+/** Since the last look no stream was open, and nothing has come. */
+function isIdleStill(session: ServerHttp2Session): boolean {
+  const bytes = bytesWhenIdle(session);
+  const isStill = bytes !== undefined && idleAt.get(session) === bytes;
+  idleAt.set(session, bytes);
+  return isStill;
 }
 
 function awaitRoundTrip(session: ServerHttp2Session): void {
