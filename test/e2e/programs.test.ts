@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { WebSocket } from 'ws';
-import { ask, fixture, poll, type Rig, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, fixture, poll, type Rig, root, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { dial, dialTls, makeCertificate } from '../helpers/wire.ts';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -280,3 +280,12 @@ function say(socket: WebSocket, text: string): Promise<string> {
     socket.send(text);
   });
 }
+
+test("A program that is started by tsx's own command is reloaded like any other", async () => {
+  await using rig = await startMaster({ script: join(root, 'node_modules/.bin/tsx'), args: [fixture('typed.ts')] });
+  const before = await ask(rig.url());
+  assert.equal((await rig.hup())['outcome'], 'committed');
+  const after = await ask(rig.url());
+  assert.deepEqual([before.status, after.status], [200, 200]);
+  assert.notEqual(after.text, before.text, 'another process answers');
+});

@@ -8,6 +8,7 @@ import { parseEnv } from 'node:util';
 import type { Config } from '../../config/config.ts';
 import { GracefulError, systemCode } from '../../errors.ts';
 import { resolveScript } from './script.ts';
+import { withoutWrapper } from './wrapper.ts';
 
 const OLDEST_NODE = [20, 19] as const;
 
@@ -36,7 +37,7 @@ export async function resolveLaunch(config: Config, origin: Origin): Promise<Lau
   const cwd = resolveFolder(config.cwd);
   const env = { ...cleaned(origin.env), ...readEnvFiles(config.environmentFile), ...config.env, PWD: cwd };
   const node = await resolveNode(config.node ?? origin.node, origin.env);
-  return { script, args: config.args, node, nodeArgs: config.nodeArg, cwd, env, isWatched: config.blockedStack };
+  return withoutWrapper({ script, args: config.args, node, nodeArgs: config.nodeArg, cwd, env, isWatched: config.blockedStack });
 }
 
 /** False when the files are gone, as when an old release was removed. */
