@@ -8,6 +8,7 @@ export const programs: Readonly<Record<string, readonly Conversation[]>> = {
   'node-http.cjs': [...overHttp, upgrade, closing],
   'express.cjs': [...overHttp, closing],
   'fastify.mjs': [...overHttp, closing],
+  'finds-port.mjs': [closing],
   'hapi.cjs': [...overHttp, closing],
   'hono.mjs': [...overHttp, closing],
   'koa.cjs': [...overHttp, closing],
