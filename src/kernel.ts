@@ -4,7 +4,8 @@
  * `ChildProcess` that `fork` gives.
  */
 import { type ChildProcess, type ForkOptions, fork, spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { systemCode } from './errors.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
@@ -35,6 +36,8 @@ export interface Kernel extends Clock {
    * where a process has it, the group was empty, and what has the number now is somebody else.
    */
   signalRest(leader: number, signal: 'SIGTERM' | 'SIGKILL' | 0): boolean;
+  /** Some of a group still run: the dead stay in it until somebody reaps them, which in a container often nobody does. It looks at every process there is. */
+  hasLiving(group: number): boolean;
   /** `path` is free, and is free again afterwards. @throws a system error */
   openTickets(path: string): Tickets;
   /** Binds without listening. @returns the handle, or an errno below 0 */
@@ -72,6 +75,7 @@ export const kernel: Kernel = {
   },
   killGroup: (leader) => void process.kill(-leader, 'SIGKILL'),
   signalRest: (leader, signal) => !canSignal(leader, 0) && canSignal(-leader, signal),
+  hasLiving: (group) => hasLivingIn('/proc', group),
   openTickets: makeTickets,
   bind: bindHandle,
 };
@@ -82,6 +86,27 @@ function canSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
     return process.kill(pid, signal);
   } catch (error) {
     return systemCode(error) === 'EPERM'; // there is somebody, of another user
+  }
+}
+
+/** `proc` is where processes are told of. @returns true as well where that can't be told @see proc_pid_stat(5) */
+export function hasLivingIn(proc: string, group: number): boolean {
+  try {
+    const pids = readdirSync(proc).filter((entry) => /^\d+$/.test(entry));
+    return pids.length === 0 || pids.some((pid) => isLivingOf(group, join(proc, pid, 'stat')));
+  } catch {
+    return true; // ENOENT, EMFILE
+  }
+}
+
+function isLivingOf(group: number, stat: string): boolean {
+  try {
+    const [state, , itsGroup] = readFileSync(stat, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' '); // a command's name may hold brackets
+    return Number(itsGroup) === group && state !== 'Z' && state !== 'X';
+  } catch (error) {
+    return !['ENOENT', 'ESRCH'].includes(systemCode(error) ?? ''); // it has ended meanwhile
   }
 }
 

@@ -88,6 +88,10 @@ export class SimulatedKernel implements Kernel {
     return false;
   }
 
+  hasLiving(): boolean {
+    return false;
+  }
+
   openTickets(path: string): Tickets {
     if (this.#world.calls.next('open tickets', '') !== undefined) throw noSpace();
     const tickets = makeTickets(path);
