@@ -83,7 +83,7 @@ export const options: Readonly<Record<string, Option>> = {
   restartLimit: option(whole(1, 1000), 5, 'Crashes of a worker, no quiet --restart-window between them, that make a crash loop', { value: 'N' }),
   restartWindow: option(duration(1), '1m', 'How long nothing may crash until earlier crashes are forgotten', { value: 'TIME' }),
   giveUpAfter: option(duration(0), undefined, 'How long a crash loop may last until the master ends (default: for ever)', { value: 'TIME' }),
-  restart: option(oneOf(['always', 'on-failure', 'never']), 'always', 'Which workers are started again when they end by themselves', {}),
+  restart: choice(['always', 'on-failure', 'never'], 'always', 'Which workers are started again when they end by themselves'),
   overlap: option(toggle(), true, 'New workers start beside the old ones; --no-overlap: only when these have ended', { kind: 'toggle' }),
   heartbeatTimeout: option(duration(0), '1m', 'How long the event loop of a worker may stand still until it is replaced; 0: for ever', { value: 'TIME' }),
   blockedStack: option(toggle(), false, 'Log where a blocked worker hangs: a thread in each worker can tell, which takes 10 to 20 MB', { kind: 'toggle' }),
@@ -105,10 +105,15 @@ export const options: Readonly<Record<string, Option>> = {
   nodeArg: option(list(text()), [], 'Option for Node itself, such as --enable-source-maps', { kind: 'list', value: 'ARG' }),
   pidFile: option(text(), undefined, "File for the master's pid, written when ready", { kind: 'path', value: 'FILE' }),
   runtimeDir: option(text(), undefined, 'Folder of the control sockets', { kind: 'path', value: 'FOLDER' }),
-  logLevel: option(oneOf(['error', 'warn', 'info', 'debug']), 'info', 'Least important line that is logged', {}),
-  logFormat: option(oneOf(['auto', 'text', 'json']), 'auto', 'text or json; auto: text on a terminal and in the journal', {}),
+  logLevel: choice(['error', 'warn', 'info', 'debug'], 'info', 'Least important line that is logged'),
+  logFormat: choice(['auto', 'text', 'json'], 'auto', 'text or json; auto: text on a terminal and in the journal'),
   logFile: option(text(), undefined, 'Log there instead of stderr; reopened on SIGUSR1', { kind: 'path', value: 'FILE' }),
 };
+
+/** One of a few words, each of which the help names. */
+function choice(words: readonly string[], preset: string, help: string): Option {
+  return option(oneOf(words), preset, help, { value: words.join('|') });
+}
 
 function option(form: Form<unknown>, preset: unknown, help: string, { kind = 'value', value }: Partial<Pick<Option, 'kind' | 'value'>> = {}): Option {
   return { form, preset, help, kind, value };

@@ -10,14 +10,22 @@ import { exitCodes } from '../../src/errors.ts';
 const folder = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const read = (path: string) => readFileSync(folder(path), 'utf8');
 
-test('docs/configuration.md has every option with its default', () => {
+test('docs/configuration.md has every option with what it takes, as the help says it, and its default', () => {
   const rows = read('docs/configuration.md').split('\n');
-  for (const [name, { preset }] of Object.entries(options)) {
-    const row = rows.find((line) => line.startsWith(`| \`${flagName(name)}`) && line.includes(`| \`${name}\` |`));
-    assert.ok(row, `${flagName(name)} is missing`);
+  for (const [name, { preset, value }] of Object.entries(options)) {
+    const flag = value === undefined ? flagName(name) : `${flagName(name)} ${value.replaceAll('|', '\\|')}`;
+    const row = rows.find((line) => line.startsWith(`| \`${flag}\` | \`${name}\` |`));
+    assert.ok(row, `${flag} is missing`);
     if (typeof preset === 'string' || typeof preset === 'number') assert.ok(row.includes(`\`${preset}\``), `${flagName(name)} has another default`);
     if (typeof preset === 'boolean') assert.ok(row.includes(`| ${preset ? 'on' : 'off'} |`), `${flagName(name)} has another default`);
   }
+});
+
+test('The help names the words that an option takes', () => {
+  assert.deepEqual(
+    ['restart', 'logLevel', 'logFormat'].map((name) => options[name]?.value),
+    ['always|on-failure|never', 'error|warn|info|debug', 'auto|text|json'],
+  );
 });
 
 test('docs/cli.md has every exit code', () => {
