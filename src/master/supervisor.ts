@@ -83,8 +83,8 @@ export class Supervisor {
     this.#releases = new Releases({ config, launch: spawned.launch, origin, listeners, loadConfig });
     this.#vitals = new Vitals({
       clock,
-      ping: (worker) => this.#pool.ping(worker),
-      check: (worker, terms) => this.#pool.check(worker, terms),
+      ping: (worker) => this.#pool.questions.ping(worker),
+      check: (worker, terms) => this.#pool.questions.check(worker, terms),
       dispatch: (happening) => this.#loop.dispatch(happening),
     });
     this.#router = new Router({
@@ -222,7 +222,7 @@ export class Supervisor {
         this.#keeper.look();
         return this.#pool.start(effect, this.#releases.order(effect.generation));
       case 'ask':
-        return this.#pool.ping(effect.worker);
+        return this.#pool.questions.ping(effect.worker);
       case 'admit':
         return this.#pool.send(effect.worker, { type: 'admit' });
       case 'drain':
@@ -309,7 +309,7 @@ export class Supervisor {
       listeners: this.#listeners.describe(this.#loop.fleet.generation),
       pidOf: (worker) => this.#pool.pidOf(worker),
       movedOf: (worker) => this.#router.movedOf(worker),
-      examine: (worker) => this.#pool.examine(worker),
+      examine: (worker) => this.#pool.questions.examine(worker),
     });
   }
 

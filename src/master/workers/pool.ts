@@ -2,14 +2,14 @@
 import { constants } from 'node:os';
 import type { Happening } from '../../core/event.ts';
 import { toReport } from '../../errors.ts';
-import type { Clock } from '../../kernel.ts';
 import type { Handle } from '../../node/channel.ts';
 import type { ConnectionHandle } from '../../node/connection.ts';
 import type { OwnedFile } from '../../owned-file.ts';
-import { type FromWorker, type HealthFailure, type HealthTerms, nameRequest, type ToWorker, type WorkerIdentity } from '../../protocol/worker.ts';
+import type { FromWorker, HealthTerms, ToWorker, WorkerIdentity } from '../../protocol/worker.ts';
 import type { Router } from '../handoff/router.ts';
 import type { Listeners } from '../listeners/listeners.ts';
 import type { Guard } from './guard.ts';
+import { Questions } from './questions.ts';
 import type { Launch } from './release.ts';
 import { hasDroppedRoot, isForAll } from './rights.ts';
 import { tellSeldom } from './seldom.ts';
@@ -19,15 +19,9 @@ import { startWorker, type WorkerProcess } from './worker-process.ts';
 type Listen = Extract<FromWorker, { type: 'listen' }>;
 type Closed = Extract<FromWorker, { type: 'closed' }>;
 
-const EXAMINE_TIMEOUT_MS = 500;
 /** Of a message that is none of ours, in characters. */
 const MOST_QUOTED = 200;
 const EINVAL = -constants.errno.EINVAL;
-
-/** What a worker says of itself. */
-export type Answer = Pick<Extract<FromWorker, { type: 'vitals' }>, 'connections' | 'rssBytes'>;
-/** A worker that is asked how it is has so much longer for the answer than its pages have. */
-const CHECK_ALLOWANCE_MS = 1_000;
 
 /** What the pool needs of its master. */
 export interface PoolHost extends SpawnHost {
@@ -63,18 +57,17 @@ export interface Order {
 
 /** Starts workers, passes on what they say, and speaks to them. */
 export class WorkerPool {
+  readonly questions: Questions;
   readonly #host: PoolHost;
   readonly #processes = new Map<number, WorkerProcess>();
-  readonly #examined = new Map<number, (answer: Answer) => void>();
-  readonly #checks = new Map<number, (failure: HealthFailure | null) => void>();
   readonly #sweeps = new Set<Promise<void>>();
   /** They deal with clients, or soon will. */
   readonly #ready = new Set<number>();
-  #lastQuestion = 0;
   #spawned: Spawned | undefined;
 
   constructor(host: PoolHost) {
     this.#host = host;
+    this.questions = new Questions((worker, message) => this.send(worker, message), host.kernel);
     this.#spawned = host.spawned;
   }
 
@@ -158,40 +151,9 @@ export class WorkerPool {
     return this.#processes.get(worker)?.pid;
   }
 
-  /** Asks a worker how it is, without waiting: the answer is told to the host. */
-  ping(worker: number): void {
-    this.send(worker, { type: 'examine', id: 0 });
-  }
-
-  /** How a worker is; null if it does not answer in time. */
-  async examine(worker: number): Promise<Answer | null> {
-    const id = ++this.#lastQuestion;
-    let cancel = () => {};
-    const answer = new Promise<Answer | null>((resolve) => {
-      this.#examined.set(id, resolve);
-      cancel = this.#host.kernel.after(EXAMINE_TIMEOUT_MS, () => resolve(null));
-    });
-    this.send(worker, { type: 'examine', id });
-    const result = await answer;
-    cancel();
-    this.#examined.delete(id);
-    return result;
-  }
-
   /** Where a worker hangs; undefined where that can't be told. */
   async stackOf(worker: number): Promise<string | undefined> {
     return this.#processes.get(worker)?.stack();
-  }
-
-  /** Asks a worker whether it is healthy. @returns null: it is; no answer in time is a failure, too */
-  async check(worker: number, terms: HealthTerms): Promise<HealthFailure | null> {
-    const id = ++this.#lastQuestion;
-    const { promise, answer } = awaitCheck(terms, this.#host.kernel);
-    this.#checks.set(id, answer);
-    this.send(worker, { type: 'check', id, ...terms });
-    const failure = await promise;
-    this.#checks.delete(id);
-    return failure;
   }
 
   #hear(worker: number, message: Exclude<FromWorker, Listen | Closed>, handle: ConnectionHandle | undefined): void {
@@ -223,11 +185,11 @@ export class WorkerPool {
       case 'given-back':
         return router.onGivenBack(worker, message);
       case 'vitals':
-        this.#examined.get(message.id)?.(message);
+        this.questions.onVitals(message);
         if (this.#host.isStarting(worker)) dispatch({ type: 'worker-answered', worker });
         return this.#host.onVitals(worker, message.rssBytes);
       case 'checked':
-        return this.#checks.get(message.id)?.(message.failure);
+        return this.questions.onChecked(message);
       case 'notice':
         return note(worker, message.text);
       case 'failed':
@@ -296,20 +258,4 @@ function refusal(id: number, { address, addressType }: Pick<Listen, 'address' | 
 
 function excerpt(message: unknown): string {
   return JSON.stringify(message)?.slice(0, MOST_QUOTED) ?? '';
-}
-
-function awaitCheck(
-  { requests, timeoutMs }: HealthTerms,
-  clock: Clock,
-): { promise: Promise<HealthFailure | null>; answer: (failure: HealthFailure | null) => void } {
-  let answer: (failure: HealthFailure | null) => void = () => {};
-  const promise = new Promise<HealthFailure | null>((resolve) => {
-    const failure = { request: requests.map(nameRequest).join(', '), error: `no answer within ${timeoutMs / 1000} s` };
-    const cancel = clock.after(timeoutMs + CHECK_ALLOWANCE_MS, () => resolve(failure));
-    answer = (result) => {
-      cancel();
-      resolve(result);
-    };
-  });
-  return { promise, answer };
 }

@@ -12,7 +12,7 @@ test('a worker that does not answer is not healthy', async () => {
     { port: null, path: '/healthz' },
     { port: 80, path: '/' },
   ];
-  const checked = pool.check(7, { requests, statuses: [[200, 299]], timeoutMs: 100 });
+  const checked = pool.questions.check(7, { requests, statuses: [[200, 299]], timeoutMs: 100 });
   time.pass(1_100);
   const failure = await checked;
   assert.deepEqual(failure, { request: '/healthz, :80/', error: 'no answer within 0.1 s' });
