@@ -177,12 +177,12 @@ test('A WebSocket that the program closes while it exports ends as the program w
 });
 
 test('A WebSocket whose request is too large to go with it stays, and the log says why', async () => {
-  const flags = ['--node-arg=--max-http-header-size=200000', '--drain-timeout', '2s'];
+  const flags = ['--node-arg=--max-http-header-size=800000', '--drain-timeout', '2s'];
   await using rig = await startMaster({ script, flags });
-  using wire = await greeted(rig, '/', { headers: { cookie: 'x'.repeat(150_000) } });
+  using wire = await greeted(rig, '/', { headers: { cookie: 'x'.repeat(600_000) } });
   await rig.hup();
   const { message } = await rig.until('worker-note');
-  assert.match(message, /can't be handed over: .* the limit is 131072/);
+  assert.match(message, /can't be handed over: .* the limit is 524288/);
   assert.equal(await wire.ask('one'), '1 1 one');
   assert.equal(await wire.end(), 1012);
 });

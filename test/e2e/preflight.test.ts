@@ -1,7 +1,6 @@
 /** New code proves itself before it serves: until its preflight has passed no client meets it. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
@@ -71,29 +70,33 @@ test('New code that takes its time to get healthy is waited for, and told of onc
   assert.notDeepEqual(await rig.pids(), [oldPid]);
 });
 
-test('A first start whose preflight fails ends the master and says why; nobody could connect', async () => {
+test('A first start whose preflight fails ends the master and says why; who connected was answered by nobody', async () => {
   using folder = temporaryFolder();
   const health = healthFile(folder.path);
   health.say('500 no schema');
   const flags = ['--preflight', '/healthz', '--ready-timeout', '4s'];
   await using rig = await startMaster({ script: 'health-page.cjs', flags, env: health.env, waitReady: false });
   await rig.until('worker-preflight-failed');
-  assert.equal(await tryConnect(Number(/^asked \d+ graceful-super\/preflight (\d+)$/m.exec(rig.stdout)?.[1])), 'ECONNREFUSED');
+  using wire = await dial({ port: Number(/^asked \d+ graceful-super\/preflight (\d+)$/m.exec(rig.stdout)?.[1]), host: '127.0.0.1' });
+  wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
   const { code, stderr } = await rig.finished;
+  await wire.end();
+  assert.equal(wire.text, '');
   assert.equal(code, 40);
   assert.match(stderr, /start failed: worker 1 .*its page \/healthz answered 500 \\"no schema\\"/);
 });
 
-test('Until the first check of the program has passed nobody can connect', async () => {
+test('Until the first check of the program has passed who connects waits', async () => {
   using folder = temporaryFolder();
   const check = join(folder.path, 'check');
   writeFileSync(check, 'reject');
   await using rig = await startMaster({ script: 'proves-itself.mjs', env: { CHECK: check }, waitReady: false });
   await rig.until('worker-preflight-failed', ({ message }) => message.includes('its preflight(database) failed: Error: no database'));
-  assert.equal(await tryConnect(Number(/listening \d+ (\d+)/.exec(rig.stdout)?.[1])), 'ECONNREFUSED');
+  using wire = await dial({ port: Number(/listening \d+ (\d+)/.exec(rig.stdout)?.[1]), host: '127.0.0.1' });
+  assert.equal(wire.text, '');
   writeFileSync(check, 'resolve');
   await rig.until('master-ready');
-  assert.match(await readAll(rig.port()), /^pid \d+/);
+  await wire.until(/^pid \d+/);
 });
 
 test('A page that is asked may crash the program: the reload says so', async () => {
@@ -267,17 +270,6 @@ test('With --wait-ready nothing is asked before ready() was called', async () =>
 });
 
 /** Code of the error; undefined: somebody listens. */
-function tryConnect(port: number): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' });
-    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(undefined);
-    });
-  });
-}
-
 async function readAll(port: number): Promise<string> {
   using wire = await dial({ port, host: '127.0.0.1' });
   await wire.end();
