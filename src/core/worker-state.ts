@@ -48,7 +48,7 @@ export type Draining = Identity & {
   readonly since: number;
   /** Nobody told it to. */
   readonly byItself: boolean;
-  /** Its event loop stood still when it was told to. */
+  /** Its event loop stood still when it was told to, or has not heard of it until the deadline. */
   readonly isDeaf?: true;
   readonly withdrew: boolean;
   /** Connections left when all that could move at once had moved; null: it has not come so far. */

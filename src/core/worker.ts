@@ -247,8 +247,11 @@ function whileDraining(worker: Draining, event: WorkerEvent | Tick, policy: Poli
       const deadline = event.now + policy.lingerMs + policy.killTimeoutMs;
       return [{ ...worker, withdrew: true, open: 0, drained: true, account, next: 'SIGKILL', deadline }, told];
     }
-    case 'tick':
-      return event.now >= worker.deadline ? escalate(worker, event.now, policy) : [worker];
+    case 'tick': {
+      if (event.now < worker.deadline) return [worker];
+      // before anything else it says that it has withdrawn: who has not is blocked
+      return escalate(worker.withdrew ? worker : { ...worker, isDeaf: true }, event.now, policy);
+    }
     default:
       return [worker];
   }

@@ -319,7 +319,7 @@ describe('draining', () => {
     ],
     ['worker-exited', 800, stoppedWith({ ...nothing, moved: { http: 3 } })],
     ['tick', 3199, [draining]],
-    ['tick', 3200, [{ ...draining, next: 'SIGKILL', deadline: 3300 }, overran, kill('SIGTERM')]],
+    ['tick', 3200, [{ ...draining, isDeaf: true, next: 'SIGKILL', deadline: 3300 }, overran, kill('SIGTERM')]],
   ]);
 
   const account = { moved: { http: 3 }, closed: { http: 2 }, cut: { tcp: 1 } };
@@ -426,6 +426,18 @@ describe('drain', () => {
     const [told, ...effects] = step(deaf, { type: 'tick', now: 5700 }, patient);
     assert.deepEqual(effects.at(-1), kill('SIGTERM'));
     assert.deepEqual(step(told, { type: 'tick', now: 10_700 }, patient).at(-1), kill('SIGKILL'));
+  });
+
+  test('who has not heard of the drain by its deadline is blocked, and waited for no longer; who has, has the whole kill timeout', () => {
+    const patient = policyWith({ killTimeoutMs: 60_000 });
+    for (const [withdrew, killedAt] of [
+      [false, 8200],
+      [true, 63_200],
+    ] as const) {
+      const [told] = step({ ...draining, withdrew }, { type: 'tick', now: 3200 }, patient);
+      assert.deepEqual(step(told, { type: 'tick', now: killedAt - 1 }, patient), [told]);
+      assert.deepEqual(step(told, { type: 'tick', now: killedAt }, patient).at(-1), kill('SIGKILL'));
+    }
   });
 
   for (const worker of [draining, unfit, stopped, crashed]) {
