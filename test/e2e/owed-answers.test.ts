@@ -21,7 +21,7 @@ test('What was given to a listener that returns a promise is answered before the
   writeFileSync(hold, '');
   rig.forget();
   rig.signal('SIGHUP');
-  await rig.until('reload-committed');
+  await rig.waitFor(() => rig.stdout.includes('drains') || undefined, 'the drain');
   webSocket.socket.send('late');
   raw.write('later');
   await rig.waitFor(() => (rig.stdout.includes('heard late') && rig.stdout.includes('heard later')) || undefined, 'what was said');

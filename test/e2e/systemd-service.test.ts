@@ -138,7 +138,7 @@ for (const tree of trees) {
       await lab.until('app', 'NRestarts', (restarts) => restarts === '1');
       await lab.until('app', 'ActiveState', (state) => state === 'active');
       assert.equal(await lab.kill(worker, '0'), false);
-      assert.equal((await lab.processes('app')).length, 2, 'a master and its worker');
+      assert.equal((await lab.processes('app')).length, 3, 'a master, its worker, and the shell that looks after it');
     });
 
     test('stop waits for what is open, longer than TimeoutStopSec if need be', async () => {

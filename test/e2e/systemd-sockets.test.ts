@@ -113,7 +113,7 @@ for (const tree of trees) {
       assert.equal(statSync(path).ino, ino);
       assert.equal((await ask('http://localhost', { socketPath: path })).status, 200);
       options({ port: 0, host });
-      await lab.check('graceful-super', 'reload', 'app');
+      await lab.check('graceful-super', 'reload', 'app', '--allow-address-change');
       await lab.until('app', 'NFileDescriptorStore', (value) => value === '1');
       await poll(
         () => !existsSync(path),

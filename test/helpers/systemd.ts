@@ -127,7 +127,7 @@ export class Lab implements AsyncDisposable {
     const { stdout } = await this.run(
       'sh',
       '-c',
-      `for p in $(cat "/sys/fs/cgroup$1/cgroup.procs"); do tr '\\0' ' ' < /proc/$p/cmdline; echo; done`,
+      `for p in $(cat "/sys/fs/cgroup$1/cgroup.procs"); do tr '\\0\\n' '  ' < /proc/$p/cmdline; echo; done`,
       'sh',
       group,
     );
