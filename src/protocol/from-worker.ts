@@ -40,7 +40,6 @@ const message = v.variant('type', [
     readableAll: v.boolean(),
     writableAll: v.boolean(),
     umask: v.nullable(v.pipe(whole, v.minValue(0), v.maxValue(0o777))),
-    isPrivate: v.boolean(),
     isFinal: v.boolean(),
     serverData: v.unknown(),
   }),

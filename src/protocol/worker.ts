@@ -21,8 +21,6 @@ export interface ListenQuery {
   readonly writableAll: boolean;
   /** Of the program, where it makes a socket file; null: it makes none. */
   readonly umask: number | null;
-  /** A tool made it for itself: nobody reaches the service there. */
-  readonly isPrivate: boolean;
   /** A promise is no answer any more: the worker is to be ready. */
   readonly isFinal: boolean;
   /** TLS ticket keys as `tls.Server` exports them, so that sessions resume in every worker. */

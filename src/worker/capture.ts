@@ -133,7 +133,7 @@ export class Capture {
     const { address, port, addressType } = query;
     const isFinal = this.#host.hasStarted();
     const path = pathOf(query);
-    if ((path !== null && isTooLong(path)) || (port === 0 && isFinal)) return listening.goAlone();
+    if ((path !== null && (isTooLong(path) || isPrivatePath(path))) || (port === 0 && isFinal)) return listening.goAlone();
     const { index, leave } = port === 0 ? this.#places.take(`${address}:${addressType}`) : { index: 0, leave() {} };
     this.#ask({ server, address, query: toQuery(server, query, { path, index, isFinal }), listening, isPromised: false, leave });
   }
@@ -191,7 +191,6 @@ function toQuery(server: Server, query: ServerQuery, { path, index, isFinal }: {
     backlog: Math.trunc(query.backlog),
     index,
     umask: path === null ? null : umask(),
-    isPrivate: query.port === -1 && query.address !== null && isPrivatePath(path ?? query.address),
     isFinal,
     serverData: exportServerData(server) ?? null,
   };

@@ -66,8 +66,11 @@ test('A port that the configuration has changed is no lost one', async () => {
 
 test('A pipe that a tool makes for itself is neither what makes a program ready nor what a reload needs', async () => {
   await using rig = await startMaster({ script: 'has-private-pipes.cjs', flags: quick });
-  assert.equal((await ask(rig.url(rig.addresses().findIndex((address) => !address.startsWith('unix:'))))).status, 200);
+  assert.equal((await ask(rig.url())).status, 200);
+  assert.equal(rig.addresses().length, 1, 'it serves at one address');
   assert.equal((await rig.hup())['outcome'], 'committed');
+  assert.equal((await rig.until('worker-stopped'))['level'], 'info', 'what it made was its own to remove');
+  assert.deepEqual(rig.all('path-lost'), []);
 });
 
 test('What --listen names is in LISTEN before the program runs: nobody else gets it, and who connects waits', async () => {

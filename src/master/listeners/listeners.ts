@@ -194,7 +194,7 @@ export class Listeners {
       return { ...refusal(bound), isPromised: bound.errno === EADDRINUSE && !query.isFinal && this.#isOnlyOfOthers(candidates, asker.worker) };
     const listener = 'id' in bound ? bound : this.#newListener(lent && isEqual(lent, bound.address) ? lent : bound.address, bound.handle);
     this.#add(listener);
-    claim(listener, asker, query.port !== 0 && !lent && !query.isPrivate);
+    claim(listener, asker, query.port !== 0 && !lent);
     this.#adjust(listener, query, wantedBacklog);
     const isAdmitted = !listener.isListening;
     listener.isListening = true;

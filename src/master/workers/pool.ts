@@ -94,7 +94,7 @@ export class WorkerPool {
     const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);
-        if (message.type === 'listen' && !message.isPrivate) dispatch({ type: 'worker-asked', worker });
+        if (message.type === 'listen') dispatch({ type: 'worker-asked', worker });
         if (message.type === 'listen') void this.#grant(worker, { backlog, waitReady }, message);
         else if (message.type === 'closed') void this.#release(worker, message.id);
         else this.#hear(worker, message, handle);

@@ -17,7 +17,6 @@ const listen: FromWorker = {
   readableAll: false,
   writableAll: false,
   umask: null,
-  isPrivate: false,
   isFinal: false,
   serverData: null,
 };
