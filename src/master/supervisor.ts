@@ -21,14 +21,12 @@ import { type Loop, startLoop } from './loop.ts';
 import { writePidFile } from './pid-file.ts';
 import { Reporter } from './reporter.ts';
 import { onFault, onSignal } from './signals.ts';
-import { type Sweeper, startSweeper } from './sweeper.ts';
 import { type Notifier, openNotifier } from './systemd/notify.ts';
-import { makeGuard } from './workers/guard.ts';
+import { type Guard, makeGuard } from './workers/guard.ts';
 import { policyOf, vitalSettingsOf } from './workers/policy.ts';
 import { WorkerPool } from './workers/pool.ts';
 import type { Origin } from './workers/release.ts';
 import { Releases } from './workers/releases.ts';
-import { hasDroppedRoot } from './workers/rights.ts';
 import type { RuntimeFile } from './workers/runtime-file.ts';
 import type { Spawned } from './workers/spawn.ts';
 import { Vitals } from './workers/vitals.ts';
@@ -68,13 +66,14 @@ export class Supervisor {
   readonly #subscribers = new Subscribers();
   readonly #reporter: Reporter;
   readonly #startedAt: number;
+  readonly #guard: Guard;
   #pidFile: OwnedFile | null = null;
-  #sweeper: Sweeper | undefined;
   #lastRequest = 0;
   #end: (exitCode: number) => void = () => {};
 
   constructor(options: SupervisorOptions, log: Log, keeper: Keeper, listeners: Listeners) {
     this.#options = options;
+    this.#guard = makeGuard(options.kernel);
     this.#log = log;
     this.#keeper = keeper;
     keeper.onRenewed = () => this.#tellFiles();
@@ -128,17 +127,11 @@ export class Supervisor {
       folder: runtimeDir,
       runtime,
       spawned,
-      guard: makeGuard(kernel),
-      dispatch: (happening) => {
-        if (happening.type === 'worker-admitted') this.#lookAtRights(happening.worker);
-        this.#loop.dispatch(happening);
-      },
+      guard: this.#guard,
+      dispatch: (happening) => this.#loop.dispatch(happening),
       isStarting: (worker) => this.#workersIn('starting').includes(worker),
       files: () => this.#files(),
-      onVitals: (worker, rssBytes) => {
-        this.#lookAtRights(worker);
-        this.#vitals.onAnswer(worker, rssBytes);
-      },
+      onVitals: (worker, rssBytes) => this.#vitals.onAnswer(worker, rssBytes),
       note: (worker, text, level = 'warn') => this.#log.write('worker-note', { level, text: `worker ${worker} ${text}` }, { worker }),
     });
   }
@@ -163,7 +156,7 @@ export class Supervisor {
     });
     const exitCode = await ended;
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
-    this.#sweeper?.end();
+    this.#guard.keep([]);
     await this.#notifier.close();
     return exitCode;
   }
@@ -313,17 +306,10 @@ export class Supervisor {
     });
   }
 
-  /** Its workers could not remove what it leaves, should it be killed. */
-  #lookAtRights(worker: number): void {
-    if (this.#sweeper !== undefined || !hasDroppedRoot(this.#pool.pidOf(worker))) return;
-    this.#sweeper = startSweeper();
-    this.#files();
-  }
-
   /** What is to be removed in the end; whoever does it if this master can't hears of it. */
   #files(): OwnedFile[] {
     const files = [...this.#listeners.files, ...(this.#pidFile === null ? [] : [this.#pidFile]), ...this.#keeper.claim.files, ...this.#options.runtime.files];
-    this.#sweeper?.tell(files);
+    this.#guard.keep(files);
     return files;
   }
 }

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ask, isRunning, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
-test('A worker whose event loop stands still does not outlive a master that was killed, and keeps no port', async () => {
-  using folder = temporaryFolder(); // nobody is left to tidy it up
-  const flags = ['--kill-timeout', '1s', '--drain-timeout', '10m'];
+test('A worker whose event loop stands still does not outlive a master that was killed, keeps no port, and no file is left', async () => {
+  using folder = temporaryFolder();
+  const pidFile = join(folder.path, 'a pid'); // a blank in a path is no end of it
+  const flags = ['--kill-timeout', '1s', '--drain-timeout', '10m', '--pid-file', pidFile];
   await using rig = await startMaster({ script: 'blocks-on-request.cjs', runtimeDir: folder.path, flags });
+  assert.ok(existsSync(pidFile));
   const [worker] = (await rig.pids()) as [number];
   const blocked = assert.rejects(ask(`${rig.url()}/block`));
   await rig.waitFor(() => rig.stdout.includes('blocks') || undefined, 'the block');
@@ -16,6 +19,10 @@ test('A worker whose event loop stands still does not outlive a master that was 
     () => 'it is still there',
   );
   await blocked;
+  await poll(
+    () => readdirSync(folder.path).length === 0,
+    () => `left: ${readdirSync(folder.path).join(', ')}`,
+  );
 });
 
 test('A worker that noticed the end of its master has the drain timeout, whatever the kill timeout is', async () => {

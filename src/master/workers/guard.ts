@@ -1,30 +1,44 @@
 /**
- * What ends workers that can't end themselves when the master was killed: one whose event loop stands still does not see its channel close, and would keep its port
- * for ever. A shell that reads a pipe of ours is told who works; the end of the pipe is the end of the master. Who still has his end of the channel open after a
- * while has not noticed, and is killed with his children; so is whoever has not ended when any drain must be over. One shell for all workers, of less than 1 MB.
+ * What is done for a master that was killed, by nobody of whom it can be expected: a worker whose event loop stands still does not see its channel close, and would
+ * keep its port for ever; workers that have dropped root can't remove what a root master leaves. A shell that reads a pipe of ours is told who works and what is to be
+ * removed; the end of the pipe is the end of the master. It removes the files that are still the very ones. Who still has his end of the channel open after a while
+ * has not noticed, and is killed with his children; so is whoever has not ended when any drain must be over. One shell, of about a megabyte.
  *
- * Where there is no shell or no /proc nobody is killed; nothing else depends on it.
+ * Where there is no shell, or no /proc, nobody is killed; workers remove the files as well, where they may.
  */
 import type { Kernel } from '../../kernel.ts';
+import type { OwnedFile } from '../../owned-file.ts';
 import type { DrainTimes } from '../../protocol/worker.ts';
 
 /** For a drain to cut what is left, and to tell. */
 const ALLOWANCE_MS = 5000;
 
 /**
- * Lines: `+ PID SECONDS SECONDS` until it has noticed, and until it has ended; `- PID`. A process is known by its start time, its channel by what its descriptor 3
- * leads to: a number that was given out again is nobody's.
+ * Lines: `+ PID SECONDS SECONDS` until it has noticed, and until it has ended; `- PID`; `=`: the list of files begins anew; `f INODE PATH`. A process is known by its
+ * start time, its channel by what its descriptor 3 leads to: a number that was given out again is nobody's.
  */
 const SCRIPT = `
 trap '' HUP INT QUIT TERM TTOU TSTP
 born() { stat=; read -r stat 2>/dev/null </proc/$1/stat; set -- \${stat##*) }; echo "\${20}"; }
 channel() { set -- $(ls -l /proc/$1/fd/3 2>/dev/null); for last; do :; done; echo "$last"; }
 known=
-while read -r what pid notice end; do
-  rest=
-  for one in $known; do case $one in $pid:*) ;; *) rest="$rest $one" ;; esac; done
-  known=$rest
-  [ "$what" = + ] && known="$known $pid:$(born $pid):$(channel $pid | tr : ,):$notice:$end"
+files=
+while IFS= read -r line; do
+  case $line in
+    =) files= ;;
+    'f '*) files="$files\${line#f }
+" ;;
+    *)
+      set -- $line
+      rest=
+      for one in $known; do case $one in $2:*) ;; *) rest="$rest $one" ;; esac; done
+      known=$rest
+      [ "$1" = + ] && known="$known $2:$(born $2):$(channel $2 | tr : ,):$3:$4"
+      ;;
+  esac
+done
+printf %s "$files" | while read -r inode path; do
+  find "$path" -prune -inum "$inode" '(' -type d -exec rmdir {} ';' -o -exec rm -f {} ';' ')'
 done
 seconds=0
 while [ -n "$known" ]; do
@@ -42,13 +56,15 @@ EOT
 done
 `;
 
-/** Knows who works. */
+/** Knows who works, and what is left in the end. */
 export interface Guard {
   watch(pid: number, times: DrainTimes): void;
   forget(pid: number): void;
+  /** These, and no others, are to be removed. */
+  keep(files: readonly OwnedFile[]): void;
 }
 
-/** Begins with the first worker that it is told of. */
+/** Begins with the first thing that it is told. */
 export function makeGuard(kernel: Pick<Kernel, 'startShell'>): Guard {
   let shell: ReturnType<Kernel['startShell']> | undefined;
   const say = (line: string) => {
@@ -61,6 +77,7 @@ export function makeGuard(kernel: Pick<Kernel, 'startShell'>): Guard {
       say(`+ ${pid} ${seconds(killTimeoutMs)} ${seconds(end)}\n`);
     },
     forget: (pid) => say(`- ${pid}\n`),
+    keep: (files) => say(`=\n${files.map(({ ino, path }) => (path.includes('\n') ? '' : `f ${ino} ${path}\n`)).join('')}`),
   };
 }
 
