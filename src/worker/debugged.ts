@@ -14,7 +14,7 @@ export function shareInspector(drain: Pick<Drain, 'addHook' | 'hasBegun'>): void
   const asked = options.find((option) => /^--inspect(-brk|-wait)?(=|$)/.test(option));
   if (asked === undefined) return;
   const inspector = require('node:inspector') as typeof Inspector;
-  const host = /=(.+):\d+$/.exec(asked)?.[1] ?? '127.0.0.1';
+  const host = /=\[?([^\]]+)\]?:\d+$/.exec(asked)?.[1] ?? '127.0.0.1';
   drain.addHook(() => inspector.url() !== undefined && inspector.close());
   if (inspector.url() === undefined) openWhenFree(inspector, host, drain);
 }
