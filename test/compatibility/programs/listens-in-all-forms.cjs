@@ -48,12 +48,20 @@ async function tryForm(args) {
 }
 
 /** Closed in the tick in which it listens: it must be gone. */
-async function closeAtOnce() {
+async function closeAtOnce(port) {
   const events = [];
   const server = net.createServer();
   for (const event of ['listening', 'close', 'error']) server.on(event, () => events.push(event));
-  const error = await new Promise((resolve) => server.listen(path).close(resolve));
+  const error = await new Promise((resolve) => server.listen(port).close(resolve));
   return { error: error?.code, events };
+}
+
+async function findPort() {
+  const server = net.createServer().listen({ port: 0, host, exclusive: true });
+  await once(server, 'listening');
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 async function greet(address) {
@@ -65,6 +73,6 @@ async function greet(address) {
 
 (async () => {
   for (const [name, args] of Object.entries(forms)) console.log(JSON.stringify([name, await tryForm(args)]));
-  console.log(JSON.stringify(['closed at once', await closeAtOnce()]));
+  console.log(JSON.stringify(['closed at once', await closeAtOnce(await findPort())]));
   rmSync(folder, { recursive: true });
 })();
