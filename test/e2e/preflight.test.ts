@@ -93,6 +93,8 @@ test('Until the first check of the program has passed who connects waits', async
   await using rig = await startMaster({ script: 'proves-itself.mjs', env: { CHECK: check }, waitReady: false });
   await rig.until('worker-preflight-failed', ({ message }) => message.includes('its preflight(database) failed: Error: no database'));
   using wire = await dial({ port: Number(/listening \d+ (\d+)/.exec(rig.stdout)?.[1]), host: '127.0.0.1' });
+  const times = rig.stdout.split('checked').length;
+  await rig.waitFor(() => rig.stdout.split('checked').length > times + 1 || undefined, 'two more checks'); // by then it would be answered
   assert.equal(wire.text, '');
   writeFileSync(check, 'resolve');
   await rig.until('master-ready');
