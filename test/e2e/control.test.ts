@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { exitCodes } from '../../src/errors.ts';
 import type { ControlLine, Status } from '../../src/protocol/control.ts';
-import { ask, cli, fixture, poll, type Rig, root, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, childrenOf, cli, fixture, poll, type Rig, root, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const socketOf = (rig: Rig) => join(rig.runtimeDir, `${rig.name}.sock`);
 
@@ -42,10 +42,10 @@ async function reload(rig: Rig): Promise<ControlLine[]> {
     .map((line) => JSON.parse(line) as ControlLine);
 }
 
-/** Ends a master and its worker so that nobody can clean up. */
+/** Ends a master, its worker and the shell that cleans up after them, so that everything is left as it was. */
 async function slay(rig: Rig): Promise<void> {
-  const pids = await rig.pids();
-  for (const pid of pids) process.kill(pid, 'SIGSTOP'); // it must not notice that it is an orphan
+  const pids = childrenOf(rig.pid);
+  for (const pid of pids) process.kill(pid, 'SIGSTOP'); // they must not notice that they are orphans
   rig.signal('SIGKILL');
   for (const pid of pids) process.kill(pid, 'SIGKILL');
   await rig.finished;

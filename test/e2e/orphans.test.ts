@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, isRunning, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { ask, childrenOf, isRunning, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 test('A worker whose event loop stands still does not outlive a master that was killed, keeps no port, and no file is left', async () => {
   using folder = temporaryFolder();
@@ -47,17 +47,3 @@ test('What watches over the workers ends with its master', async () => {
     () => 'it is still there',
   );
 });
-
-/** @see proc_pid_stat(5) */
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc').flatMap((entry) => {
-    try {
-      const [, ppid] = readFileSync(`/proc/${entry}/stat`, 'utf8')
-        .replace(/^.*\) /s, '')
-        .split(' ');
-      return ppid === String(parent) ? [Number(entry)] : [];
-    } catch {
-      return []; // no process, or none any more
-    }
-  });
-}

@@ -355,6 +355,20 @@ export function pidsMarked(mark: string): number[] {
   });
 }
 
+/** Processes that a process has started, and not yet reaped. @see proc_pid_stat(5) */
+export function childrenOf(parent: number): number[] {
+  return readdirSync('/proc').flatMap((entry) => {
+    try {
+      const [, ppid] = readFileSync(`/proc/${entry}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      return ppid === String(parent) ? [Number(entry)] : [];
+    } catch {
+      return []; // no process, or none any more
+    }
+  });
+}
+
 function describeProcess(pid: number): string {
   try {
     return `${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`;
