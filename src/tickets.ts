@@ -4,7 +4,7 @@
  * worker that adopts, or by the master that gives the connection to somebody else. That holds however long either of them
  * is stopped in between. (read(2) moves the shared offset atomically since Linux 3.14; macOS locks it as well.)
  */
-import { closeSync, fstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 
 const TICKET_BYTES = 4;
 const LAST_TICKET = 2 ** 32 - 1;
@@ -31,7 +31,9 @@ export function makeTickets(path: string): Tickets {
     fd,
     issue(ticket) {
       bytes.writeUInt32LE(ticket);
-      writeSync(fd, bytes, 0, TICKET_BYTES, end); // by position: the offset is for reading
+      const written = writeSync(fd, bytes, 0, TICKET_BYTES, end); // by position: the offset is for reading
+      if (written < TICKET_BYTES) ftruncateSync(fd, end); // a part of one would shift all that follow
+      if (written < TICKET_BYTES) throw new Error('EFBIG: file too large, write'); // RLIMIT_FSIZE cuts wherever it stands
       end += TICKET_BYTES;
     },
     recall() {

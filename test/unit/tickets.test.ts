@@ -1,6 +1,6 @@
 /** Whoever takes the ticket owns the connection: each comes out once, in whichever process. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +11,11 @@ import { type Folder, makeFolder } from './helpers/folder.ts';
 import { type TakeOrder, TICKETS_FD } from './helpers/ticket-taker.ts';
 
 const TAKER = fileURLToPath(new URL('helpers/ticket-taker.ts', import.meta.url));
+
+/** prlimit(1) is of util-linux. */
+function noLimits(): string | false {
+  return spawnSync('prlimit', ['--version']).status === 0 ? false : 'there is no prlimit here';
+}
 
 interface Taker extends AsyncDisposable {
   readonly process: ChildProcess;
@@ -175,6 +180,26 @@ test('what is no ticket is refused, and nothing is issued', () => {
   using tickets = inFolder(folder);
   for (const wrong of [-1, 2 ** 32]) assert.throws(() => tickets.issue(wrong), RangeError);
   assert.deepEqual(tickets.recall(), new Set());
+});
+
+test('one that fits only in part, under a limit of file size, was not issued, and nothing of it is read', { skip: noLimits() }, () => {
+  using folder = makeFolder();
+  const program = `
+    import { spawnSync } from 'node:child_process';
+    import { makeTickets } from ${JSON.stringify(fileURLToPath(new URL('../../src/tickets.ts', import.meta.url)))};
+    const tickets = makeTickets(${JSON.stringify(join(folder.path, 'tickets'))});
+    const issue = (ticket) => { try { tickets.issue(ticket); return 'issued'; } catch (error) { return error.message; } };
+    const outcomes = [[issue(1), issue(2), [...tickets.recall()]]];
+    spawnSync('prlimit', ['--fsize=unlimited', '--pid', String(process.pid)]);
+    outcomes.push([issue(3), [...tickets.recall()]]);
+    console.log(JSON.stringify(outcomes));`;
+  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', program];
+  const { stdout, stderr } = spawnSync('prlimit', ['--fsize=6:unlimited', ...node], { encoding: 'utf8', env: { ...process.env, TSX_DISABLE_CACHE: '1' } });
+  assert.equal(stderr, '');
+  assert.deepEqual(JSON.parse(stdout), [
+    ['issued', 'EFBIG: file too large, write', [1]],
+    ['issued', [3]],
+  ]);
 });
 
 test('a process that has inherited them takes what was issued before and after its start', async () => {
