@@ -75,10 +75,10 @@ export function watchServers(): Servers {
     track(server, socket) {
       const watched = known.get(server);
       if (watched === undefined) return;
-      watched.sockets.add(socket);
+      watched.sockets.add(lowest(socket));
       all.add(watched); // it may have been closed meanwhile
     },
-    hasAccepted: (server, socket) => known.get(server)?.sockets.has(socket) === true,
+    hasAccepted: (server, socket) => known.get(server)?.sockets.has(lowest(socket)) === true,
     isFirstHand: (socket) => !secondHand.has(socket),
     onListening: () => {},
     onEnd: () => {},
@@ -120,13 +120,13 @@ export function connectionsOf(watched: WatchedServer, servers: Servers): Socket[
   const sockets = watched.sockets.list();
   const secure = secureOf(watched);
   if (secure.size === 0) return [...sockets, ...guestsOf(watched, servers)];
-  const behind = new Set([...secure].map(rawOf));
+  const behind = new Set([...secure].map(lowest));
   return [...secure, ...guestsOf(watched, servers), ...sockets.filter((socket) => !behind.has(socket))];
 }
 
 /** Listeners of `secureConnection` may have been removed; the parser's are known nevertheless. */
 function secureOf({ server, secure, sockets }: WatchedServer): Set<Socket> {
-  const parsed = parsedConnections(server).filter((socket) => (socket as TLSSocket).encrypted && sockets.has(rawOf(socket) as Socket));
+  const parsed = parsedConnections(server).filter((socket) => (socket as TLSSocket).encrypted && sockets.has(lowest(socket)));
   return new Set<Socket>([...secure.list(), ...parsed]);
 }
 
@@ -157,6 +157,11 @@ export function webSocketOf(socket: Socket): { close(code: number, reason: strin
   const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket');
   const found = symbol === undefined ? undefined : (socket as unknown as Record<symbol, unknown>)[symbol];
   return typeof found === 'object' && found !== null && 'close' in found ? (found as { close(code: number, reason: string): void }) : undefined;
+}
+
+/** What the kernel's connection belongs to. */
+function lowest(socket: Socket): Socket {
+  return rawOf(socket) ?? socket;
 }
 
 function isRawBehindTls(server: Server, socket: Socket): boolean {

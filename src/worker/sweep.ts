@@ -8,8 +8,9 @@ import type { DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
 import { closeSession } from './closing/http2.ts';
 import { guarded } from './guard.ts';
-import { type Candidate, isQuiet, type Mover } from './handoff/mover.ts';
-import { mayMove, type Scope } from './handoff/registry.ts';
+import type { Candidate, Mover } from './handoff/mover.ts';
+import { mayMove, type Scope } from './handoff/pile.ts';
+import { isQuiet } from './handoff/plain.ts';
 import { connectionsOf, findSilent, isHttpServer, type WatchedServer, webSocketOf } from './servers.ts';
 
 export const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes

@@ -190,7 +190,7 @@ test('New code that does not opt in is given nothing: the connection goes on wit
   await wire.until('1 1 0 one\n');
   await rig.hup();
   const { message } = await rig.until('worker-note');
-  assert.match(message, /a connection could not be handed over: worker \d+: its server takes no tcp connections over/);
+  assert.match(message, /a connection could not be handed over: worker \d+: its server takes no raw connections over/);
   wire.write('a line\n');
   await wire.until('2 1 0 half of a line\n');
   wire.socket.end();

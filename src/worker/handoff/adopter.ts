@@ -1,17 +1,15 @@
 /** Takes in connections from workers that drain. Nothing is read from one before its ticket is taken. */
-import type { Server, Socket } from 'node:net';
-import { type ConnectionHandle, hasHandle, receive, takeFrom } from '../../node/connection.ts';
+import type { Server } from 'node:net';
+import type { ConnectionHandle } from '../../node/connection.ts';
 import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
-import type { Servers } from '../servers.ts';
-import { type Baggage, type Carrier, importState } from './carrier.ts';
-import { type Registry, stateOptions, takerOf } from './registry.ts';
+import { type Arrival, type Baggage, type Berth, type Carrier, importState } from './carrier.ts';
+import { pileFor, type Scope } from './pile.ts';
+import { stateOptions } from './registry.ts';
 
 type Adopt = Extract<ToWorker, { type: 'adopt' }>;
 
 /** What adopting needs. */
-export interface AdopterHost {
-  readonly servers: Servers;
-  readonly registry: Registry;
+export interface AdopterHost extends Scope {
   /** @throws an error for the log if it can't be found out whose it is */
   takeTicket(ticket: number): boolean;
   isDraining(): boolean;
@@ -43,6 +41,7 @@ function never(reason: string): Refusal {
 interface Plan {
   readonly server: Server;
   readonly carrier: Carrier;
+  readonly berth: Berth;
   readonly baggage: Baggage;
   readonly state: unknown;
 }
@@ -57,34 +56,40 @@ function adopt(host: AdopterHost, message: Adopt, handle: ConnectionHandle): Ref
 
 /** All that can fail comes before the ticket: what has none can be refused by whoever likes to. */
 function prepare({ servers, registry, takeTicket, isDraining }: AdopterHost, { ticket, listener, baggage: text }: Adopt): Plan | Refusal {
+  let berth: Berth | undefined;
   try {
     if (isDraining()) return notNow('it is draining itself');
     const server = servers.listeningOn(listener);
     if (server === undefined) return never('no server of it listens there');
     const baggage = JSON.parse(text) as Baggage;
-    const carrier = takerOf(registry, server, baggage);
-    if (carrier === undefined) return never(`its server takes no ${baggage.kind} connections over`);
-    const plan = { server, carrier, baggage, state: importState(baggage) };
-    return takeTicket(ticket) ? plan : notNow('it was given to somebody else meanwhile');
+    const pile = pileFor(registry, server, baggage);
+    if (pile === undefined) return never(`its server takes no ${baggage.kind} connections over`);
+    const state = importState(baggage);
+    berth = pile.transport.unpack(baggage.transport);
+    if (berth === undefined) return notNow('it came when what travels along was sealed already');
+    if (takeTicket(ticket)) return { server, carrier: pile.carrier, berth, baggage, state };
+    berth.giveUp();
+    return notNow('it was given to somebody else meanwhile');
   } catch (error) {
+    berth?.giveUp();
     return never(`it can't take it: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
-function receiveAs({ server, carrier, baggage, state }: Plan, { servers, registry }: AdopterHost, handle: ConnectionHandle): Refusal | undefined {
-  let socket: Socket | undefined;
+function receiveAs({ server, carrier, berth, baggage, state }: Plan, { servers, registry }: AdopterHost, handle: ConnectionHandle): Refusal | undefined {
+  let arrival: Arrival | undefined;
   try {
-    const arrival = receive(server, handle);
+    arrival = berth.receive(server, handle);
     if (arrival === undefined) return never('its server takes no more connections');
-    socket = arrival.socket;
-    registry.adopted.add(socket);
-    servers.track(server, socket);
+    registry.adopted.add(arrival.socket);
+    servers.track(server, arrival.socket);
     carrier.adopt({ server, arrival, baggage, state, options: stateOptions(registry, server) });
+    arrival.settle();
     return undefined;
   } catch (error) {
-    if (socket === undefined) handle.close();
-    else registry.handedOff.add(socket); // it lives on elsewhere
-    if (socket && hasHandle(socket)) takeFrom(socket).close();
+    if (arrival === undefined) handle.close();
+    else registry.handedOff.add(arrival.socket); // it lives on elsewhere
+    arrival?.withdraw();
     return never(`it failed to adopt: ${error instanceof Error ? error.stack : String(error)}`);
   }
 }

@@ -4,7 +4,7 @@
 import type http from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { hasHandle, timeoutLeft } from '../../node/connection.ts';
-import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest } from '../../node/http.ts';
+import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest, unlist } from '../../node/http.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { guarded } from '../guard.ts';
 import { type Baggage, type Carrier, exportState } from './carrier.ts';
@@ -27,6 +27,7 @@ const readsFirst = new WeakSet<Server>();
 const adopted = new WeakMap<Socket, Adopted>();
 
 export const httpCarrier: Carrier = {
+  leavesSilently: true,
   pack({ server, socket, options }) {
     const state = exportState(options, socket);
     return state && { kind: 'http', ...state, ...keepAlive(server as http.Server, socket) };
@@ -39,6 +40,7 @@ export const httpCarrier: Carrier = {
     if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
     options.adopt?.(arrival.socket, state);
   },
+  forget: unlist,
 };
 
 function keepAlive(server: http.Server, socket: Socket): Pick<HttpBaggage, 'keepAliveMs'> {

@@ -7,15 +7,14 @@
  */
 import type { Server, Socket } from 'node:net';
 import { closeSent } from '../../node/channel.ts';
-import { type ConnectionHandle, hasHandle, lend } from '../../node/connection.ts';
-import { unlist } from '../../node/http.ts';
+import type { ConnectionHandle } from '../../node/connection.ts';
 import { BAGGAGE_LIMIT, type ConnectionCounts, type FromWorker, type ToWorker } from '../../protocol/worker.ts';
 import { addCounts, countKinds } from '../counts.ts';
-import { connectionsOf, isHttpServer, kindOf, type WatchedServer } from '../servers.ts';
-import type { Baggage, Carrier } from './carrier.ts';
+import { connectionsOf, kindOf, type WatchedServer } from '../servers.ts';
+import type { Baggage, Stay } from './carrier.ts';
 import { type Departed, makeDeparted } from './departed.ts';
-import { httpCarrier } from './http.ts';
-import { carrierOf, hasOptedIn, type Scope, stateOptions } from './registry.ts';
+import { type Pile, pileOf, type Scope } from './pile.ts';
+import { hasOptedIn, stateOptions } from './registry.ts';
 import { makeSuccession, type Succession } from './succession.ts';
 import { type Return, takeBack } from './take-back.ts';
 
@@ -32,6 +31,8 @@ const RETRY_MS = 1_000;
 
 /** What is quiet, but not yet known to owe nothing, is waited for so long before the rest counts as busy. */
 const FOLLOWERS_MS = 1_000;
+
+const notNow: Stay = { isFinal: false };
 
 const MOST_COMPLAINTS = 20;
 const MOST_REASONS = 5;
@@ -72,6 +73,12 @@ export interface Mover {
 export interface MoverHost extends Scope {
   /** `onLost`: the handle did not reach the master, nor did the message. */
   tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
+}
+
+/** What crosses, and as it is sent. */
+interface Packed {
+  readonly baggage: Baggage;
+  readonly text: string;
 }
 
 interface Flight extends Return {
@@ -119,14 +126,14 @@ class ConnectionMover implements Mover {
 
   willMove(server: Server, socket: Socket): boolean {
     const listener = this.#host.servers.listenerOf(server);
-    return listener !== undefined && this.succession.has(listener) && !this.#unwanted.has(socket) && carrierOf(this.#host, server, socket) !== undefined;
+    return listener !== undefined && this.succession.has(listener) && !this.#unwanted.has(socket) && pileOf(this.#host, server, socket) !== undefined;
   }
 
   mayClose({ watched: { server }, socket }: Candidate): boolean {
+    const carrier = pileOf(this.#host, server, socket)?.carrier;
+    if (!carrier?.isProgramsOwn) return true;
     try {
-      const { registry } = this.#host;
-      const carrier = isHttpServer(server) ? undefined : carrierOf(this.#host, server, socket);
-      return carrier === undefined || carrier.pack({ server, socket, options: stateOptions(registry, server) }) !== undefined;
+      return carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) }) !== undefined;
     } catch {
       return true; // what can't be handed over, as was told where it was to move
     }
@@ -145,7 +152,7 @@ class ConnectionMover implements Mover {
     if (flight === undefined) return;
     this.#landings++;
     flight.loan.handle.close();
-    this.#leave(flight);
+    this.#arrived(flight);
     this.#next();
   }
 
@@ -154,6 +161,7 @@ class ConnectionMover implements Mover {
     if (flight === undefined) return;
     if (isFinal) this.#complain(`a connection could not be handed over: ${reason}`);
     const socket = takeBack(this.#host, flight, (text) => this.#complain(text));
+    if (socket !== flight.socket) this.#depart(flight); // it goes on here, but not there
     if (socket && isFinal) this.#unwanted.add(socket);
     else if (socket) this.#notBefore.set(socket, performance.now() + RETRY_MS);
     if (socket) this.#reasons.set(socket, reason.slice(0, LONGEST_REASON));
@@ -171,17 +179,21 @@ class ConnectionMover implements Mover {
     for (const [id, flight] of this.#flights) {
       this.#land(id);
       closeSent(flight.loan.handle);
-      this.#leave(flight);
+      this.#arrived(flight);
     }
     this.#host.servers.onEnd();
   }
 
   /** Its server no longer counts it. */
-  #leave({ kind, socket, loan }: Flight): void {
-    this.moved = addCounts(this.moved, { [kind]: 1 });
-    loan.end();
+  #arrived(flight: Flight): void {
+    this.moved = addCounts(this.moved, { [flight.kind]: 1 });
+    flight.loan.end();
+    this.#depart(flight);
+  }
+
+  #depart({ socket, pile }: Flight): void {
     if (socket.destroyed) return;
-    unlist(socket);
+    pile.carrier.forget?.(socket);
     this.departed.add(socket);
   }
 
@@ -219,7 +231,7 @@ class ConnectionMover implements Mover {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
-      if (candidate.socket.bytesRead === candidate.bytesRead && isQuiet(candidate.socket)) this.#offer(candidate);
+      if (candidate.socket.bytesRead === candidate.bytesRead) this.#offer(candidate);
     }
   }
 
@@ -234,35 +246,46 @@ class ConnectionMover implements Mover {
     const { servers, registry, tell } = this.#host;
     const { server } = watched;
     const listener = servers.listenerOf(server);
-    const carrier = carrierOf(this.#host, server, socket);
-    if (listener === undefined || carrier === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
-    const packed = this.#pack(carrier, server, socket);
-    this.#areHeldBack ||= packed === undefined;
-    if (packed === undefined) return;
+    const pile = pileOf(this.#host, server, socket);
+    if (listener === undefined || pile === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
+    const packed = this.#pack(pile, server, socket);
+    if ('isFinal' in packed) return this.#keep(socket, packed);
+    const { transport, carrier } = pile;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
     registry.handedOff.add(socket);
-    // whoever did not ask for moves takes a `close` for a client that has left
-    const loan = lend(socket, carrier !== httpCarrier || hasOptedIn(registry, server));
-    this.#flights.set(id, { server, socket, kind, carrier, baggage: packed.baggage, loan, offeredAt: performance.now() });
+    carrier.letGo?.({ server, socket, options: stateOptions(registry, server) });
+    const loan = transport.lend(socket, !carrier.leavesSilently || hasOptedIn(registry, server));
+    this.#flights.set(id, { server, socket, kind, pile, baggage: packed.baggage, loan, offeredAt: performance.now() });
     tell({ type: 'offer', id, listener, kind, baggage: packed.text }, loan.handle, () => {
       this.onStay({ type: 'stay', id, reason: 'its descriptor did not reach the master', isFinal: false });
     });
   }
 
-  #pack(carrier: Carrier, server: Server, socket: Socket): { readonly baggage: Baggage; readonly text: string } | undefined {
+  /** The layer below is asked first, for the program is not to export what can't move anyway; and again, since it may write or end while it exports. */
+  #pack({ transport, carrier }: Pile, server: Server, socket: Socket): Packed | Stay {
+    const stay = transport.check(socket);
+    if (stay) return stay;
     try {
-      const baggage = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
-      if (baggage === undefined || !isQuiet(socket)) return undefined; // the program may write or end while it exports
+      const packed = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
+      this.#areHeldBack ||= packed === undefined;
+      const later = packed ? transport.check(socket) : notNow;
+      if (packed === undefined || later) return later ?? notNow;
+      const below = transport.pack(socket);
+      const baggage = below ? { ...packed, transport: below } : packed;
       const text = JSON.stringify(baggage);
       if (text.length > BAGGAGE_LIMIT) throw new RangeError(`it takes ${text.length} characters with all that belongs to it, the limit is ${BAGGAGE_LIMIT}`);
       return { baggage, text };
     } catch (error) {
-      this.#unwanted.add(socket);
-      this.#reasons.set(socket, 'its state could not be handed over');
       this.#complain(`the state of a connection can't be handed over: ${error instanceof Error ? error.message : String(error)}`);
-      return undefined;
+      return { reason: 'its state could not be handed over', isFinal: true };
     }
+  }
+
+  #keep(socket: Socket, { reason, isFinal }: Stay): void {
+    this.#areHeldBack ||= reason !== undefined && !isFinal;
+    if (isFinal) this.#unwanted.add(socket);
+    if (reason !== undefined) this.#reasons.set(socket, reason);
   }
 
   /** Once each: a thousand connections may fail for the same reason. */
@@ -271,10 +294,4 @@ class ConnectionMover implements Mover {
     this.#complaints.add(text);
     this.#host.tell({ type: 'notice', text });
   }
-}
-
-/** Nothing is buffered either way, and neither side has begun to close. */
-export function isQuiet(socket: Socket): boolean {
-  const isOpen = !socket.destroyed && !socket.readableEnded && !socket.writableEnded && !socket.connecting;
-  return isOpen && socket.readableLength === 0 && socket.writableLength === 0 && hasHandle(socket);
 }

@@ -3,13 +3,14 @@ import { idleConnections, parsingServerOf } from '../../node/http.ts';
 import { type Carrier, exportState } from './carrier.ts';
 import { isOwed } from './owed.ts';
 
-export const tcpCarrier: Carrier = {
+export const rawCarrier: Carrier = {
+  isProgramsOwn: true,
   pack({ socket, options }) {
     const parsing = parsingServerOf(socket); // the program gave it to an HTTP server of its own
     if (parsing && !idleConnections(parsing).includes(socket)) return undefined;
     if (isOwed(socket, ['data', 'write'], socket.bytesRead)) return undefined;
     const state = exportState(options, socket);
-    return state && { kind: 'tcp', ...state };
+    return state && { kind: 'raw', ...state };
   },
   adopt({ arrival, options, state }) {
     arrival.announce();

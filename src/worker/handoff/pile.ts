@@ -1,0 +1,63 @@
+/** What a connection is made of: the one place where that is found out, by whoever lets it go and by whoever takes it in. */
+import type { Server, Socket } from 'node:net';
+import { isHttp, isReadByParserAlone } from '../../node/http.ts';
+import { isHttpServer, type Servers } from '../servers.ts';
+import type { Baggage, Carrier, Transport } from './carrier.ts';
+import { httpCarrier } from './http.ts';
+import { plainTransport } from './plain.ts';
+import { rawCarrier } from './raw.ts';
+import { hasOptedIn, type Registry } from './registry.ts';
+
+/** The layers of a connection. */
+export interface Pile {
+  readonly transport: Transport;
+  readonly carrier: Carrier;
+}
+
+/** Where connections are found. */
+export interface Scope {
+  readonly servers: Servers;
+  readonly registry: Registry;
+}
+
+/** HTTP/1.1 moves unless it opted out, anything else if it opted in; nothing moves of which nobody carries the transport. */
+export function mayMove({ options }: Registry, server: Server): boolean {
+  const said = options.get(server);
+  return said !== false && transportOf(server) !== undefined && (said !== undefined || isHttpServer(server));
+}
+
+/** Who carries a connection away; undefined: it stays where it is. */
+export function pileOf({ servers, registry }: Scope, server: Server, socket: Socket): Pile | undefined {
+  if (!mayMove(registry, server) || !servers.hasAccepted(server, socket)) return undefined;
+  return pile(transportOf(server), carrierOf({ servers, registry }, server, socket));
+}
+
+/** Who can take in a connection with this baggage; undefined: nobody here. */
+export function pileFor(registry: Registry, server: Server, baggage: Baggage): Pile | undefined {
+  if (!mayMove(registry, server)) return undefined;
+  return pile(transportOf(server), takerOf(registry, server, baggage));
+}
+
+function pile(transport: Transport | undefined, carrier: Carrier | undefined): Pile | undefined {
+  return transport && carrier && { transport, carrier };
+}
+
+function transportOf(server: Server): Transport | undefined {
+  return 'setSecureContext' in server ? undefined : plainTransport;
+}
+
+/**
+ * By itself moves only what is Node's own from its first byte to its last: accepted by the server, given to the parser at once, and read by nobody else.
+ */
+function carrierOf({ servers, registry }: Scope, server: Server, socket: Socket): Carrier | undefined {
+  if (!isHttpServer(server)) return rawCarrier;
+  if (!isHttp(socket)) return registry.upgraded.find((carrier) => carrier.owns(socket));
+  const isNodes = isReadByParserAlone(socket) && (servers.isFirstHand(socket) || hasOptedIn(registry, server));
+  return isNodes ? httpCarrier : undefined;
+}
+
+function takerOf(registry: Registry, server: Server, baggage: Baggage): Carrier | undefined {
+  if (baggage.kind === 'raw') return isHttpServer(server) ? undefined : rawCarrier;
+  if (!isHttpServer(server)) return undefined;
+  return baggage.kind === 'http' ? httpCarrier : registry.upgraded.find((carrier) => carrier.accepts(server, baggage));
+}
