@@ -4,7 +4,11 @@ import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync,
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commandOf, installPackage } from '../helpers/installation.ts';
-import { ask, fixture, isRunning, poll, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { asNobody, NOBODY } from '../helpers/nobody.ts';
+import { ask, childrenOf, fixture, isRunning, poll, runtimeOf, startMaster, temporaryFolder } from '../helpers/rig.ts';
+
+/** Another user has to be had. */
+const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' };
 
 test('Removed under a running master, it is missed by nobody: reloads, crashes, threads, configuration, another Node, the log, systemd, status and stop', async () => {
   using folder = temporaryFolder();
@@ -52,10 +56,16 @@ test('Removed under a running master, it is missed by nobody: reloads, crashes, 
 test('Replaced in place, as by an upgrade, it leaves a running master and its workers what they are', async () => {
   using folder = temporaryFolder();
   const installed = installPackage(folder.path);
-  await using rig = await startMaster({ command: commandOf(installed), script: 'answers-from-thread.cjs' });
+  const config = join(folder.path, 'app.json');
+  const configure = (node: string) => writeFileSync(config, JSON.stringify({ node }));
+  configure(process.execPath);
+  await using rig = await startMaster({ command: commandOf(installed), script: 'answers-from-thread.cjs', flags: ['--config', config] });
   for (const file of ['worker/preload.cjs', 'cli/entry.cjs', 'cli/winston.cjs', 'cli/execa.cjs'])
     writeFileSync(join(installed, 'dist', file), 'throw new Error("another version");');
-  assert.equal((await rig.hup())['outcome'], 'committed');
+  copyFileSync(process.execPath, join(folder.path, 'another-node'));
+  configure(join(folder.path, 'another-node')); // to ask it for its version takes a part that was not loaded yet
+  const { outcome, message } = await rig.hup();
+  assert.equal(outcome, 'committed', message);
   assert.match((await ask(rig.url())).text, /^\d+ $/);
 });
 
@@ -87,20 +97,17 @@ test('The file that workers load is made again where it vanished, and is gone in
   assert.equal(runtimeOf(rig), undefined);
 });
 
-test('With its whole folder it is made again at once, for threads of workers that run', {
-  skip: process.getuid?.() !== 0 ? 'another user has to be had' : false,
-}, async () => {
+test('With its whole folder it is made again at once, for threads of workers that run', needsRoot, async () => {
   using folder = temporaryFolder();
   chmodSync(folder.path, 0o755);
   const runtimeDir = join(folder.path, 'run');
   mkdirSync(runtimeDir, { mode: 0o700 });
-  chownSync(runtimeDir, 65534, 65534);
-  const launcher = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--'];
-  await using rig = await startMaster({ launcher, command: commandOf(installPackage(folder.path)), script: 'answers-from-thread.cjs', runtimeDir });
+  chownSync(runtimeDir, NOBODY, NOBODY);
+  await using rig = await startMaster({ launcher: asNobody, command: commandOf(installPackage(folder.path)), script: 'answers-from-thread.cjs', runtimeDir });
   assert.equal(runtimeOf(rig), join(runtimeDir, `graceful-super-worker-${rig.pid}.cjs`));
   rmSync(runtimeDir, { recursive: true });
   mkdirSync(runtimeDir, { mode: 0o700 });
-  chownSync(runtimeDir, 65534, 65534);
+  chownSync(runtimeDir, NOBODY, NOBODY);
   await poll(
     () => runtimeOf(rig) !== undefined,
     () => 'it is not made again',
@@ -110,10 +117,21 @@ test('With its whole folder it is made again at once, for threads of workers tha
   assert.deepEqual(readdirSync(runtimeDir), []);
 });
 
-test('Root keeps it where a program that dropped root can still load it, for its threads', {
-  skip: process.getuid?.() !== 0 ? 'only root can' : false,
-}, async () => {
-  await using rig = await startMaster({ script: 'answers-from-thread-of-nobody.cjs' });
+test('Where a group may change what is in the control folder, workers load the file of the package', needsRoot, async () => {
+  using folder = temporaryFolder();
+  chmodSync(folder.path, 0o755);
+  const runtimeDir = join(folder.path, 'run');
+  mkdirSync(runtimeDir);
+  chmodSync(runtimeDir, 0o770);
+  chownSync(runtimeDir, NOBODY, NOBODY);
+  await using rig = await startMaster({ launcher: asNobody, command: commandOf(installPackage(folder.path)), script: 'answers-from-thread.cjs', runtimeDir });
+  assert.equal(runtimeOf(rig), undefined);
+  assert.match((await ask(rig.url())).text, /^\d+ $/);
+});
+
+test('Root keeps it where a program that dropped root can still load it, for its threads', needsRoot, async () => {
+  const launcher = ['sh', '-c', 'umask 077; exec "$0" "$@"'];
+  await using rig = await startMaster({ launcher, script: 'answers-from-thread-of-nobody.cjs' });
   assert.equal((await ask(rig.url())).text, '65534');
 });
 
@@ -126,6 +144,7 @@ test('The file that workers load is gone when the master was killed, or else wit
   await killed.gone();
   assert.equal(runtimeOf(killed), undefined);
   await using shattered = await startMaster(options);
+  for (const pid of childrenOf(shattered.pid)) process.kill(pid, 'SIGKILL'); // with what would look after it
   await shattered.kill();
   assert.ok(runtimeOf(shattered));
   await using next = await startMaster(options);
