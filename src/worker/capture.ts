@@ -26,6 +26,8 @@ export interface CaptureHost {
   hasStarted(): boolean;
   /** What is closed from now on is closed by us, or nobody's concern. */
   isDraining(): boolean;
+  /** `isWaiting` may be another by now. */
+  onChange(): void;
 }
 
 interface Asked {
@@ -73,9 +75,9 @@ export class Capture {
     return this.#pending.size > 0;
   }
 
-  /** True while the master owes an answer or the admission: nothing else may keep the process alive until then. */
+  /** True while the master owes an answer or the admission, or an address was only promised: nothing else may keep the process alive until then. */
   get isWaiting(): boolean {
-    return this.#pending.size > 0 || this.#held.length > 0 || this.#closing.size > 0;
+    return this.#pending.size > 0 || this.#promised.size > 0 || this.#held.length > 0 || this.#closing.size > 0;
   }
 
   /** The master's answer. */
@@ -87,6 +89,7 @@ export class Capture {
     else if (reply.isPromised) this.#promise(asked, reply);
     else fail(asked, reply);
     this.#releaseChildren();
+    this.#host.onChange();
     if (this.#pending.size > 0) return;
     for (const then of this.#onAnswered.splice(0)) setImmediate(then); // an error is told before
   }
@@ -95,6 +98,7 @@ export class Capture {
   onLetGo(id: number): void {
     const tell = this.#closing.get(id);
     this.#closing.delete(id);
+    this.#host.onChange();
     tell?.();
   }
 
@@ -120,6 +124,7 @@ export class Capture {
       return errno;
     });
     this.#releaseChildren();
+    this.#host.onChange();
     return errnos.find((errno) => errno !== 0) ?? 0;
   }
 
@@ -141,6 +146,7 @@ export class Capture {
   #ask(asked: Asked): void {
     const id = ++this.#lastId;
     this.#pending.set(id, asked);
+    this.#host.onChange();
     this.#host.ask(id, asked.query);
   }
 
@@ -160,7 +166,10 @@ export class Capture {
     const handle = promise(address ?? '', asked.query.port, addressType);
     const again = { ...asked, isPromised: true };
     this.#promised.add(again);
-    whenClosed(handle, () => void this.#promised.delete(again));
+    whenClosed(handle, () => {
+      this.#promised.delete(again);
+      this.#host.onChange();
+    });
     asked.listening.give(handle);
   }
 
@@ -168,6 +177,7 @@ export class Capture {
     leave();
     if (this.#host.isDraining() || !process.connected) return;
     this.#closing.set(id, delayClose(server));
+    this.#host.onChange();
     this.#host.tellClosed(id);
   }
 }

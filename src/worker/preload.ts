@@ -99,21 +99,18 @@ interface Listens {
 
 /** What the program listens on, and what that says of its readiness. `ready`: the program says it. */
 function captureListens({ tell, drain, readiness, servers, waitReady }: Listens): { captured: Capture; ready: () => void } {
-  const owed = (message: FromWorker) => {
-    process.channel?.ref(); // an answer is
-    tell(message);
-  };
   const captured = new Capture({
     servers,
-    ask: (id, query) => owed({ type: 'listen', id, ...query }),
-    tellClosed: (id) => owed({ type: 'closed', id }),
+    ask: (id, query) => tell({ type: 'listen', id, ...query }),
+    tellClosed: (id) => tell({ type: 'closed', id }),
     holdsBack: () => readiness.isGuarded,
     hasStarted: () => readiness.isSaid,
     isDraining: () => drain.hasBegun,
+    onChange: () => (captured.isWaiting ? process.channel?.ref() : process.channel?.unref()),
   });
   const ready = () => captured.confirm(() => readiness.ready());
   // several listens in a row are one, and one that was closed again was none: ready is the worker whose last one was answered while some server listens
-  const readyIfServing = () => captured.isAsking || !servers.areServing || captured.confirm(() => servers.areServing && readiness.ready());
+  const readyIfServing = () => captured.isAsking || captured.confirm(() => servers.areServing && readiness.ready());
   const tellListening = guarded(followListening(servers, tell));
   const later = guarded(() => void readyIfServing());
   servers.onListening = guarded((server) => {
@@ -147,16 +144,11 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
   const { tell, captured, drain, ready, servers, mover, adopt, watch, measure } = parts;
   switch (message.type) {
     case 'listener':
-      captured.onReply(message, handle as ListenHandle | undefined);
-      if (!captured.isWaiting) process.channel?.unref();
-      return;
+      return captured.onReply(message, handle as ListenHandle | undefined);
     case 'let-go':
-      captured.onLetGo(message.id);
-      if (!captured.isWaiting) process.channel?.unref();
-      return;
+      return captured.onLetGo(message.id);
     case 'admit': {
       const errno = captured.admit();
-      if (!captured.isWaiting) process.channel?.unref(); // a later listen may still wait for its answer
       return tell(errno === 0 ? { type: 'admitted' } : { type: 'admit-failed', error: toReport(new Error(`listen: ${getSystemErrorName(errno)}`)) });
     }
     case 'drain':

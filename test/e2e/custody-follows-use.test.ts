@@ -18,6 +18,7 @@ test('However often a program listens and closes, the master holds what it liste
   assert.equal((await rig.status()).listeners.length, 1);
   assert.equal(listensOn(rig.pid), 1);
   assert.deepEqual(readdirSync(folder.path), []);
+  assert.deepEqual(rig.all('listeners-closed'), [], 'what a program itself closes is no news');
   assert.equal((await rig.hup())['outcome'], 'committed');
   assert.deepEqual([Number((await ask(rig.url())).text)], await rig.pids());
   assert.equal(listensOn(rig.pid), 1);
@@ -40,6 +41,24 @@ test('A port that a program has closed is free for a child that it tells it to',
   assert.equal(told, 'listening');
   using wire = await dial({ port, host });
   await wire.until('child');
+});
+
+test('A server tells that it is closed when its address is free and its last connection has ended, not before', async () => {
+  await using rig = await startMaster({ script: 'tells-close.cjs' });
+  await ask(rig.url(3));
+  await rig.waitFor(() => /closed\n.*\n$/.test(rig.stdout) || undefined, 'the close');
+  assert.equal(rig.stdout, 'closes\nconnection ends, free\nclosed\nfree\n');
+});
+
+test('A server that closes while its master does not answer tells so when that is gone', async () => {
+  await using rig = await startMaster({ script: 'tells-close.cjs', flags: ['--linger', '0s'] });
+  const url = rig.url(3);
+  process.kill(rig.pid, 'SIGSTOP');
+  await ask(`${url}/alone`);
+  await rig.waitFor(() => rig.stdout.includes('closes') || undefined, 'the close');
+  assert.equal(rig.stdout, 'closes\n');
+  process.kill(rig.pid, 'SIGKILL');
+  assert.match((await rig.finished).stdout, /^closes\nclosed\n/);
 });
 
 test('A program that closes its server while its own client connects ends as without a supervisor', async () => {
@@ -77,6 +96,27 @@ test('Overlapping forms of one port behave as under plain Node, in every order',
   assert.equal((await rig.hup())['outcome'], 'committed');
   assert.deepEqual(told(rig.stdout.slice(bare.length)), told(bare), 'at a reload');
   assert.equal((await rig.status()).listeners.length, 1);
+});
+
+test('New code that wants another form of what the old code has gets the error of Node when it is to be ready', async () => {
+  using folder = temporaryFolder();
+  const [file, port] = [join(folder.path, 'options.json'), await freePort()];
+  writeFileSync(file, JSON.stringify([{ port, host: '0.0.0.0' }]));
+  await using rig = await startMaster({ script: 'listens-where-told.cjs', args: [file], flags: ['--allow-address-change'] });
+  writeFileSync(file, JSON.stringify([{ port, host }]));
+  const { outcome, message } = await rig.hup();
+  assert.equal(outcome, 'rolled-back');
+  assert.match(message, new RegExp(`listen EADDRINUSE: address already in use ${host}:${port}`));
+  assert.deepEqual([Number((await ask(`http://${host}:${port}`)).text)], await rig.pids());
+});
+
+test('A worker that believes that it listens where another one does gets that address if it is free when it is to be ready', async () => {
+  using folder = temporaryFolder();
+  const port = await freePort();
+  const flags = ['--workers', '2', '--wait-ready'];
+  await using rig = await startMaster({ script: 'takes-turns.cjs', args: [String(port)], cwd: folder.path, flags });
+  const { workers } = await rig.status();
+  assert.equal(Number((await ask(`http://${host}:${port}`)).text), workers.find(({ index }) => index === 1)?.pid);
 });
 
 test('What a dead worker had waits for its replacement, and is let go of if that does not want it', async () => {
