@@ -69,6 +69,8 @@ test('A worker without a descriptor left goes on with its connections, says so o
   limit(pid, '1000:');
   await rig.waitFor(async () => (await rig.status()).workers[0]?.rssBytes || undefined, 'its memory');
   assert.equal(rig.all('worker-note').length, 1);
+  limitToWhatIsOpen(pid);
+  await rig.waitFor(() => rig.all('worker-note').length === 2 || undefined, 'what it says when it has none left once more');
   wire.socket.destroy();
 });
 

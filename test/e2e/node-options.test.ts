@@ -1,6 +1,6 @@
 /** NODE_OPTIONS reach the master, what it runs to ask something, and the program: each as the user means them. */
 import assert from 'node:assert/strict';
-import { copyFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -39,6 +39,20 @@ test('Relative paths lead to the same files at the start and at each reload, for
   rmSync(at('traces.cjs'));
   const failed = (await rig.hup()).message;
   assert.match(failed, /app\.mjs: Node does not start with NODE_OPTIONS="--require \.\/traces\.cjs" in \S+: Error: Cannot find module '\.\/traces\.cjs'/);
+});
+
+test('A configuration in JavaScript is read where the folder of the start was removed, too', async () => {
+  using folder = temporaryFolder();
+  const [cwd, app] = [join(folder.path, 'start'), join(folder.path, 'app.mjs')];
+  mkdirSync(cwd);
+  const configure = (colour: string) => writeFileSync(app, `export default { cwd: '/', env: { COLOUR: '${colour}' } };\n`);
+  configure('red');
+  await using rig = await startMaster({ script: fixture('tells-itself.cjs'), cwd, flags: ['--config', app] });
+  rmSync(cwd, { recursive: true });
+  configure('blue');
+  const { outcome, message } = await rig.hup();
+  assert.equal(outcome, 'committed', message);
+  assert.equal((await tell(rig)).env['COLOUR'], 'blue');
 });
 
 test('The port of an inspector is the program’s: the master leaves it', async () => {

@@ -30,9 +30,29 @@ for (const way of ['in its own listener', 'in a listener that comes later', 'in 
     assert.equal(busy.text.match(new RegExp(`pid ${old}`, 'g'))?.length, 2, 'the pipelined request is answered, too');
     const { moved, cut } = await rig.until('generation-gone');
     assert.deepEqual([moved ?? {}, cut ?? {}], [{}, {}]);
+    assert.equal((await rig.until('worker-stopped'))['level'], 'info');
     assert.doesNotMatch(rig.stdout, /no line/);
     assert.deepEqual(rig.all('worker-note'), [], 'none was offered to anybody');
   });
+
+test('New code that reads a line before HTTP, as the old did not, is given one connection, and no other is tried: they end where they are', async () => {
+  using folder = temporaryFolder();
+  const config = join(folder.path, 'app.json');
+  const configure = (way: string) => writeFileSync(config, JSON.stringify({ env: { WAY: way } }));
+  configure('at once');
+  await using rig = await startMaster({ script, flags: ['--config', config, '--idle-grace', '300ms', '--drain-timeout', '10m'] });
+  const [old] = (await rig.pids()) as [number];
+  const wires = await Promise.all(Array.from({ length: 3 }, () => dialHttp(rig)));
+  for (const wire of wires) await visit(wire);
+  configure('in its own listener');
+  await rig.hup();
+  const [first, ...others] = wires as [Wire, ...Wire[]];
+  assert.equal(await visit(first), `pid ${old}`);
+  for (const wire of [first, ...others]) assert.equal(await wire.end(), 'FIN');
+  assert.deepEqual((await rig.until('generation-gone'))['moved'] ?? {}, {});
+  assert.match((await rig.until('worker-note')).message, /its server reads something else before the first request/);
+  assert.equal(rig.stdout.match(/^reads in/gm)?.length, 1);
+});
 
 test('A listener of the program that has Node handle the connection at once changes nothing: it moves', async () => {
   await using rig = await startMaster({ script, env: { WAY: 'at once' } });

@@ -1,6 +1,6 @@
 /** What a master needs of its control folder is made again when it is removed: by what cleans /tmp, by a logout, by mistake. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exitCodes } from '../../src/errors.ts';
@@ -24,8 +24,12 @@ for (const [what, remove] of [
       () => descriptors(rig.pid).includes('anon_inode:inotify'),
       () => 'it is not watched',
     );
-    remove(runtimeDir);
-    assert.match((await rig.until('control-socket-renewed')).message, /was removed, and is made again: .*\/run\/rig\.sock$/);
+    for (let time = 0; time < 2; time++) {
+      rig.forget();
+      remove(runtimeDir);
+      rmSync(`${runtimeDir}.old`, { recursive: true, force: true });
+      assert.match((await rig.until('control-socket-renewed')).message, /was removed, and is made again: .*\/run\/rig\.sock$/);
+    }
     const [status, reload, second] = [await rig.command('status'), await rig.command('reload'), await cli(startAgain(runtimeDir))];
     assert.deepEqual([status.code, reload.code, second.code], [0, 0, exitCodes['already-running']]);
     await crowd.askAll();
@@ -40,7 +44,7 @@ for (const [what, remove] of [
   });
 }
 
-test('A folder that can not be made again is said once; it is when it can, whatever is asked by a signal until then', async () => {
+test('A folder that can not be made again is said once; it is when it can, and signals reach the master until then', async () => {
   using parent = temporaryFolder();
   const runtimeDir = join(parent.path, 'run');
   await using rig = await startMaster({ script: 'http-echo.cjs', runtimeDir });
@@ -50,10 +54,24 @@ test('A folder that can not be made again is said once; it is when it can, whate
   assert.match((await rig.until('control-socket-lost')).message, /only signals reach this master: cannot use the control folder .*: it is no folder/);
   assert.equal((await rig.hup())['outcome'], 'committed');
   unlinkSync(runtimeDir);
-  rig.signal('SIGHUP');
   await rig.until('control-socket-renewed');
   assert.equal(rig.events.filter(({ event }) => event === 'control-socket-lost').length, 1);
   assert.equal((await rig.command('status')).code, 0);
+});
+
+test('Nothing of a name is left in a folder that everybody may change by now', async () => {
+  using parent = temporaryFolder();
+  const runtimeDir = join(parent.path, 'run');
+  mkdirSync(runtimeDir);
+  await using rig = await startMaster({ script: 'http-echo.cjs', runtimeDir });
+  chmodSync(runtimeDir, 0o777);
+  unlinkSync(join(runtimeDir, 'rig.sock'));
+  rig.signal('SIGUSR2');
+  assert.match((await rig.until('control-socket-lost')).message, /everybody may change what is in it/);
+  assert.deepEqual(
+    readdirSync(runtimeDir).filter((entry) => entry.startsWith('rig')),
+    [],
+  );
 });
 
 function startAgain(runtimeDir: string): string[] {

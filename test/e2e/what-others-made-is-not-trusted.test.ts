@@ -46,6 +46,14 @@ for (const [what, prepare, says] of [
     /belongs to another user \(uid 64321\)/,
   ],
   [
+    'A link of our own to a control folder of another user',
+    async (folder: string) => {
+      const [pretence] = [await pretend(`${folder}.real`, OTHER), symlinkSync(`${folder}.real`, folder), lchownSync(folder, NOBODY, NOBODY)];
+      return pretence;
+    },
+    /belongs to another user \(uid 64321\)/,
+  ],
+  [
     'A control folder where everybody may change what others made',
     async (folder: string) => {
       const [pretence] = [await pretend(folder, NOBODY), chmodSync(folder, 0o777)];
@@ -87,6 +95,11 @@ for (const [what, prepare, says] of [
     }
   });
 }
+
+test('The masters of a user are looked for in his folder in /run first, though nobody says where that is', needsNobody, () => {
+  const { stderr } = runAsNobody(['status'], { XDG_RUNTIME_DIR: undefined });
+  assert.match(stderr, new RegExp(`no master is running \\(in /run/user/${NOBODY}/graceful-super`));
+});
 
 test('Root finds the masters of other users in folders that it is told', needsNobody, async () => {
   using folder = temporaryFolder();

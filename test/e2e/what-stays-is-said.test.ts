@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Crowd } from '../helpers/crowd.ts';
-import { poll, startMaster } from '../helpers/rig.ts';
+import { ask, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const KEPT = 12;
 /** A place of one page for tickets, that only this master sees. */
@@ -36,4 +37,35 @@ test('Connections that could not move are counted by reason in the answer to rel
   await crowd.askAll();
   assert.deepEqual(crowd.mistakes, []);
   assert.ok(crowd.clients.every(({ isOpen }) => isOpen));
+});
+
+test('Where no file can be made any more, a new worker gets no connections, which is said; it serves new ones, and they stay where they are', {
+  skip: canMount ? false : 'no right to mount a small disk',
+}, async () => {
+  using folder = temporaryFolder();
+  const runtimeDir = join(folder.path, 'run');
+  const script = 'mount -t tmpfs -o nr_inodes=20 tmpfs "$1" && mount --bind "$1" /dev/shm && shift && exec "$@"';
+  const launcher = ['unshare', '--mount', 'sh', '-c', script, 'sh', folder.path];
+  await using rig = await startMaster({ script: 'counts-requests.mjs', launcher, runtimeDir, env: { TMPDIR: folder.path }, flags: ['--idle-grace', '1m'] });
+  using crowd = new Crowd(rig);
+  await crowd.fill(KEPT, ['http']);
+  await crowd.askAll();
+  const old = crowd.clients[0]?.pid;
+  const seen = `/proc/${rig.pid}/root${folder.path}`;
+  const fill = (count: number): number => {
+    try {
+      writeFileSync(join(seen, `full-${count}`), '');
+      return fill(count + 1);
+    } catch {
+      return count; // ENOSPC
+    }
+  };
+  assert.ok(fill(0) > 0);
+  rig.forget();
+  assert.equal((await rig.hup())['outcome'], 'committed');
+  assert.match((await rig.until('worker-note')).message, /can't be given connections at a reload: ENOSPC/);
+  await crowd.askAll();
+  assert.deepEqual(crowd.mistakes, []);
+  assert.ok(crowd.clients.every(({ pid }) => pid === old));
+  assert.equal((await ask(rig.url())).status, 200);
 });
