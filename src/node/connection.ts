@@ -8,7 +8,7 @@
  *   bookkeeping; `cluster` delivers by it. Missing: the connection is refused, and stays where it was.
  * - `socket._server`: who has accepted it. Missing: the connection is counted nowhere, and waited for by nobody.
  * - `server._connections`, `server._emitCloseIfDrained`: a server's count of its connections, and what Node calls whenever one of them ends. Missing: a
- *   closed server tells `close` while connections of it are on their way; that the last one has ended is noticed at the next sweep.
+ *   closed server tells `close` while connections of it are on their way.
  * - `socket._parent` of a `TLSSocket`: the socket below. Missing: an encrypted connection is counted twice.
  * - `socket[timeout]._idleStart`: when the timer of a socket was last set. Missing: it gets its whole time anew.
  */
@@ -60,25 +60,6 @@ export function rawOf(socket: Socket): Socket | undefined {
 /** Open connections as Node counts them, which costs nothing. */
 export function countOf(server: Server): number | undefined {
   return (server as unknown as Partial<InternalServer>)._connections;
-}
-
-/**
- * Calls back after connections of servers have ended, when their sockets have told `close`. Connections that were given to a child are not among them.
- */
-export function watchEnds(callback: () => void): void {
-  const prototype = process.getBuiltinModule('node:net').Server.prototype as unknown as InternalServer;
-  const emitClose = prototype._emitCloseIfDrained;
-  if (emitClose === undefined) return;
-  let isDue = false;
-  const lookLater = () => {
-    isDue = false;
-    callback();
-  };
-  prototype._emitCloseIfDrained = function (this: InternalServer) {
-    if (!isDue) setImmediate(setImmediate, lookLater); // handles are closed at the end of a turn of the loop
-    isDue = true;
-    return emitClose.call(this);
-  };
 }
 
 /** A connection that was taken away from its socket. */

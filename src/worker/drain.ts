@@ -3,7 +3,6 @@
  * SIGTERM listeners, or end. Nothing here waits longer than the drain timeout.
  */
 import type { Socket } from 'node:net';
-import { watchEnds } from '../node/connection.ts';
 import { stopAccepting } from '../node/handle.ts';
 import { isHttp } from '../node/http.ts';
 import type { ConnectionCounts, DrainReason, DrainTimes } from '../protocol/worker.ts';
@@ -77,7 +76,6 @@ function withdraw(servers: Servers): void {
 async function run(scope: DrainScope, hooks: Hooks, times: DrainTimes, account: DrainAccount, hurried: Promise<'hurried'>): Promise<void> {
   const { servers, mover } = scope;
   const open = countByKind(servers);
-  watchEnds(() => servers.onEnd());
   const sweeper = sweep(scope, times);
   const gone = whenGone(scope, hooks);
   const timeout = deadline(times.drainTimeoutMs);
