@@ -3,7 +3,7 @@ import { noCrashes, quietAt } from './backoff.ts';
 import type { Exit, Policy } from './event.ts';
 import { placesTaken, vacantPlaces } from './places.ts';
 import { type Fleet, type FleetStep, isUncommitted, report } from './state.ts';
-import { isWanted, type Worker } from './worker.ts';
+import { isWanted, type Worker } from './worker-state.ts';
 
 /** An end like this is the end: nobody is started in its place. */
 export function completes(exit: Exit, restart: Policy['restart']): boolean {

@@ -2,7 +2,7 @@
 import { generationsOf } from './fleet.ts';
 import { missingWorkers } from './places.ts';
 import { type Fleet, isUncommitted } from './state.ts';
-import { hasSettled, isWanted } from './worker.ts';
+import { hasSettled, isWanted } from './worker-state.ts';
 
 /** By whom an address may be used. */
 export interface Custody {

@@ -15,7 +15,9 @@ import type { Request } from './reload.ts';
 import { requestScale, scaledPolicy, scaleRule } from './scale.ts';
 import { accountOf, eachWorker, type Fleet, type FleetStep, isUncommitted, policyOf, report } from './state.ts';
 import { abandonReloads, promote, reloadRule, resolved, rollBack, rolledBack, startReload } from './transaction.ts';
-import { complete, cut, type Draining, drain, isGone, step as stepWorker, type Worker } from './worker.ts';
+import { step as stepWorker } from './worker.ts';
+import { complete, cut, drain } from './worker-end.ts';
+import { type Draining, isGone, type Worker } from './worker-state.ts';
 
 export type { Fleet, FleetStep } from './state.ts';
 

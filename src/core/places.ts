@@ -5,7 +5,9 @@
 import { afterCrash, type Backoff } from './backoff.ts';
 import type { Effect } from './effect.ts';
 import { admitAll, eachWorker, type Fleet, type FleetStep, hasPlace, isMakingWay, isUncommitted, policyOf, report, spawnWorkers } from './state.ts';
-import { ail, type Draining, drain, isGone, isWanted, type Serving, type Worker } from './worker.ts';
+import { ail } from './worker.ts';
+import { drain } from './worker-end.ts';
+import { type Draining, isGone, isWanted, type Serving, type Worker } from './worker-state.ts';
 
 /** Share of the longest age by which workers differ, so that they are not replaced all at once. */
 const AGE_SPREAD = 0.1;

@@ -9,7 +9,7 @@
  * `judge` looks at the reload and its workers as they are and says what may happen next; it is asked after every event.
  */
 import type { Canary, Failure, Policy } from './event.ts';
-import { hasSettled, type Worker } from './worker.ts';
+import { hasSettled, type Worker } from './worker-state.ts';
 
 /** Who asked for a reload. */
 export interface Request {

@@ -4,7 +4,9 @@ import type { Backoff } from './backoff.ts';
 import type { Effect, Outcome, Report } from './effect.ts';
 import type { ConnectionAccount, Exit, Failure, Policy } from './event.ts';
 import type { Reload, Request, Uncommitted } from './reload.ts';
-import { admit, isWanted, spawn, type Worker, type WorkerStep } from './worker.ts';
+import { admit } from './worker.ts';
+import { spawn } from './worker-start.ts';
+import { isWanted, type Worker, type WorkerStep } from './worker-state.ts';
 
 /** See `quietMsOf`. */
 const FIRST_QUIET_MS = 5000;

@@ -8,8 +8,8 @@ import type { Outcome } from './effect.ts';
 import type { ErrorReport, Failure, Policy, Stays } from './event.ts';
 import { goneAddresses, type Holding, judge, type Proving, type Request, type Resolving, type Starting, type Uncommitted } from './reload.ts';
 import { accountOf, admitAll, eachWorker, type Fleet, type FleetStep, policyOf, report, spawnWorkers } from './state.ts';
-import { drain, isGone, isWanted } from './worker.ts';
-import type { Draining } from './worker-state.ts';
+import { drain } from './worker-end.ts';
+import { type Draining, isGone, isWanted } from './worker-state.ts';
 
 const noCanary: ErrorReport = {
   name: 'GracefulError',

@@ -1,5 +1,6 @@
-/** What is known of a worker in each phase of its life. PURE. */
-import type { Ailment, ConnectionAccount, Exit, Failure, HealthFailure, Stays } from './event.ts';
+/** What is known of a worker in each phase of its life, and what several phases share. PURE. */
+import type { Effect, Report } from './effect.ts';
+import type { Ailment, ConnectionAccount, Exit, Failure, HealthFailure, Stays, WorkerEvent } from './event.ts';
 
 /** What stays the same all its life. */
 export interface Identity {
@@ -66,3 +67,35 @@ export type Stopped = Identity & { readonly phase: 'stopped'; readonly exit: Exi
 export type Crashed = Identity & { readonly phase: 'crashed'; readonly failure: Failure };
 
 export type Worker = Starting | Ready | Admitted | Serving | Draining | Unfit | Stopped | Crashed;
+
+/** The next worker, and what is to be done. */
+export type WorkerStep = readonly [Worker, ...Effect[]];
+/** What happens to a worker. */
+export type Happening = WorkerEvent | { readonly type: 'tick'; readonly now: number };
+
+/** Serves, or is on its way to. */
+export function isWanted(worker: Worker): worker is Starting | Ready | Admitted | Serving {
+  return worker.phase === 'starting' || worker.phase === 'ready' || worker.phase === 'admitted' || worker.phase === 'serving';
+}
+
+/** The process has ended. */
+export function isGone(worker: Worker): worker is Stopped | Crashed {
+  return worker.phase === 'stopped' || worker.phase === 'crashed';
+}
+
+/** A worker that serves has come to listen wherever it means to. */
+export function hasSettled(worker: Worker): boolean {
+  return worker.phase !== 'serving' || worker.settlesAt === Number.POSITIVE_INFINITY;
+}
+
+/** What it keeps in its next phase. */
+export function identity({ id, generation, index, spawnedAt, addresses }: Worker): Identity {
+  return { id, generation, index, spawnedAt, addresses };
+}
+
+type WithoutWorker<R> = R extends { worker: number; generation: number } ? Omit<R, 'worker' | 'generation'> : never;
+
+/** The effect of telling an operator. */
+export function report(worker: Identity, what: WithoutWorker<Report>): Effect {
+  return { type: 'report', report: { ...what, worker: worker.id, generation: worker.generation } as Report };
+}

@@ -3,7 +3,7 @@ import { isOver } from '../../core/backoff.ts';
 import type { ConnectionAccount, ConnectionCounts } from '../../core/event.ts';
 import type { Fleet } from '../../core/fleet.ts';
 import { accountOf } from '../../core/state.ts';
-import type { Worker } from '../../core/worker.ts';
+import type { Worker } from '../../core/worker-state.ts';
 import type { Status, WorkerStatus } from '../../protocol/control.ts';
 import { describeFailure, describeOutcome, type PidOf } from '../log/wording.ts';
 

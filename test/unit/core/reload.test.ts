@@ -4,7 +4,8 @@ import { describe, test } from 'node:test';
 import { nothing } from '../../../src/core/account.ts';
 import type { Failure } from '../../../src/core/event.ts';
 import { judge, type Reload, type Verdict } from '../../../src/core/reload.ts';
-import { type Draining, step, type Worker } from '../../../src/core/worker.ts';
+import { step } from '../../../src/core/worker.ts';
+import type { Draining, Worker } from '../../../src/core/worker-state.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero, unhealthy } from '../helpers/worker-events.ts';
 

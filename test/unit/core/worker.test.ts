@@ -4,22 +4,10 @@ import { describe, test } from 'node:test';
 import { nothing } from '../../../src/core/account.ts';
 import type { DrainTimes, Effect, Report } from '../../../src/core/effect.ts';
 import type { Ailment, ConnectionAccount, Failure, HealthFailure } from '../../../src/core/event.ts';
-import {
-  type Admitted,
-  admit,
-  ail,
-  complete,
-  cut,
-  type Draining,
-  drain,
-  isGone,
-  isWanted,
-  type Serving,
-  spawn,
-  step,
-  type Worker,
-  type WorkerStep,
-} from '../../../src/core/worker.ts';
+import { admit, ail, step } from '../../../src/core/worker.ts';
+import { complete, cut, drain } from '../../../src/core/worker-end.ts';
+import { spawn } from '../../../src/core/worker-start.ts';
+import { type Admitted, type Draining, isGone, isWanted, type Serving, type Worker, type WorkerStep } from '../../../src/core/worker-state.ts';
 import { policyWith } from '../helpers/policy.ts';
 import { boom, codeOne, codeZero, everyEvent, unhealthy, type WorkerStepEvent } from '../helpers/worker-events.ts';
 

@@ -4,7 +4,7 @@ import type { Effect } from '../../../src/core/effect.ts';
 import type { FleetEvent } from '../../../src/core/event.ts';
 import { type Fleet, nextDeadline } from '../../../src/core/fleet.ts';
 import { policyOf } from '../../../src/core/state.ts';
-import { isGone, isWanted, type Worker } from '../../../src/core/worker.ts';
+import { isGone, isWanted, type Worker } from '../../../src/core/worker-state.ts';
 import type { Watch } from './world.ts';
 
 /** Only an event of a worker's own makes fewer serve than are wanted, or than there were. */

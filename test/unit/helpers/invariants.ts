@@ -4,7 +4,7 @@ import type { Report } from '../../../src/core/effect.ts';
 import type { ConnectionAccount, ConnectionCounts, FleetEvent } from '../../../src/core/event.ts';
 import type { Fleet } from '../../../src/core/fleet.ts';
 import { hasPlace } from '../../../src/core/state.ts';
-import { isWanted, type Worker } from '../../../src/core/worker.ts';
+import { isWanted, type Worker } from '../../../src/core/worker-state.ts';
 import { onlyNonsenseIsRefused, requestsAreAnsweredOnce, requestsAreServedInTurn, rollbacksGoBack } from './answers.ts';
 import {
   aCommitBringsTheWantedWorkers,

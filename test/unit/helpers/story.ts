@@ -2,7 +2,7 @@
 import type { Effect, Report } from '../../../src/core/effect.ts';
 import type { Canary, ConnectionAccount, ConnectionCounts, FleetEvent, Happening, Policy, Scaling, Stays } from '../../../src/core/event.ts';
 import { emptyFleet, type Fleet, nextDeadline, step } from '../../../src/core/fleet.ts';
-import type { Worker } from '../../../src/core/worker.ts';
+import type { Worker } from '../../../src/core/worker-state.ts';
 import { boom, codeOne } from './worker-events.ts';
 
 /** What somebody asks for; who adds the number of the request. */
