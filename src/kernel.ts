@@ -4,12 +4,12 @@
  * `ChildProcess` that `fork` gives.
  */
 import { type ChildProcess, type ForkOptions, fork, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { systemCode } from './errors.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
 import { rememberChannel } from './node/unended-line.ts';
+import { readProcessStat } from './process-stat.ts';
 import { makeTickets, type Tickets } from './tickets.ts';
 
 /** Calls off what was to happen. */
@@ -93,18 +93,16 @@ function canSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
 export function hasLivingIn(proc: string, group: number): boolean {
   try {
     const pids = readdirSync(proc).filter((entry) => /^\d+$/.test(entry));
-    return pids.length === 0 || pids.some((pid) => isLivingOf(group, join(proc, pid, 'stat')));
+    return pids.length === 0 || pids.some((pid) => isLivingOf(group, pid, proc));
   } catch {
     return true; // ENOENT, EMFILE
   }
 }
 
-function isLivingOf(group: number, stat: string): boolean {
+function isLivingOf(group: number, pid: string, proc: string): boolean {
   try {
-    const [state, , itsGroup] = readFileSync(stat, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' '); // a command's name may hold brackets
-    return Number(itsGroup) === group && state !== 'Z' && state !== 'X';
+    const stat = readProcessStat(pid, proc);
+    return stat.group === group && stat.state !== 'Z' && stat.state !== 'X';
   } catch (error) {
     return !['ENOENT', 'ESRCH'].includes(systemCode(error) ?? ''); // it has ended meanwhile
   }

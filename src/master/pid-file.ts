@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync, renameSync, rmSync, type Stats, wr
 import { dirname } from 'node:path';
 import { GracefulError, systemCode } from '../errors.ts';
 import { type OwnedFile, rememberFile } from '../owned-file.ts';
+import { readProcessStat } from '../process-stat.ts';
 import { checkFile, Distrust } from '../trust.ts';
 
 /** Nothing that is worth keeping is so short. */
@@ -68,13 +69,12 @@ function isHeld(pid: number, { mtimeMs }: Stats): boolean {
   return startedAt !== undefined && startedAt <= mtimeMs + ROUNDING_MS;
 }
 
-/** When a process began, in milliseconds since 1970. @see proc_pid_stat(5) on starttime */
+/** When a process began, in milliseconds since 1970. */
 function startOf(pid: number): number | undefined {
   try {
     const [, bootedAt] = /^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'latin1')) ?? [];
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]); // a command's name may hold spaces and brackets
-    return bootedAt === undefined || Number.isNaN(ticks) ? undefined : (Number(bootedAt) + ticks / TICKS_PER_SECOND) * 1_000;
+    const { startTicks } = readProcessStat(pid);
+    return bootedAt === undefined || Number.isNaN(startTicks) ? undefined : (Number(bootedAt) + startTicks / TICKS_PER_SECOND) * 1_000;
   } catch {
     return undefined; // ENOENT: no /proc, or not that of others
   }

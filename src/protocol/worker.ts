@@ -111,14 +111,18 @@ export type ToWorker =
   | {
       readonly type: 'listener';
       readonly id: number;
+      /** 0, or below it what Node is to fail with. */
       readonly errno: number;
-      /** The master's number for it; what connections are handed over by. */
+      /** The master's number for it; what connections are handed over by. 0: there is none. */
       readonly listener: number;
       readonly address: string | null;
       readonly addressType: number;
       readonly backlog: number;
       readonly isAdmitted: boolean;
-      /** It can't be had now, but would be free without other workers: a program that only looks whether it is finds that it is. */
+      /**
+       * It can't be had now, but would be free without other workers: a program that only looks whether it is finds that it is. It is asked for again, with
+       * `isFinal`, when the worker is about to be ready.
+       */
       readonly isPromised: boolean;
       readonly serverData: unknown;
     }

@@ -10,6 +10,7 @@ import { type RequestOptions, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readProcessStat } from '../../src/process-stat.ts';
 import type { Status } from '../../src/protocol/control.ts';
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url));
@@ -359,10 +360,7 @@ export function pidsMarked(mark: string): number[] {
 export function childrenOf(parent: number): number[] {
   return readdirSync('/proc').flatMap((entry) => {
     try {
-      const [, ppid] = readFileSync(`/proc/${entry}/stat`, 'utf8')
-        .replace(/^.*\) /s, '')
-        .split(' ');
-      return ppid === String(parent) ? [Number(entry)] : [];
+      return readProcessStat(entry).parent === parent ? [Number(entry)] : [];
     } catch {
       return []; // no process, or none any more
     }

@@ -9,7 +9,7 @@ import type { Kernel } from '../../kernel.ts';
 import { closeSent } from '../../node/channel.ts';
 import type { ListenHandle } from '../../node/handle.ts';
 import type { OwnedFile } from '../../owned-file.ts';
-import type { ListenQuery } from '../../protocol/worker.ts';
+import type { ListenQuery, ToWorker } from '../../protocol/worker.ts';
 import { type Address, addressesOf, type Bound, candidatesOf, conflicts, describe, isEqual, isNamedIn, isSame } from './addresses.ts';
 import { bindFirst, cannotListen } from './binding.ts';
 import type { DescriptorStore } from './descriptor-store.ts';
@@ -33,19 +33,8 @@ export interface Use {
 }
 
 /** The answer to a worker. */
-export interface Grant {
-  /** 0, or below it what Node is to fail with. */
-  readonly errno: number;
+export interface Grant extends Omit<Extract<ToWorker, { type: 'listener' }>, 'type' | 'id'> {
   readonly handle: ListenHandle | undefined;
-  /** The number of the listener in this master; 0: there is none. */
-  readonly listener: number;
-  readonly address: string | null;
-  readonly addressType: number;
-  readonly backlog: number;
-  readonly isAdmitted: boolean;
-  /** It can't be had now, but would be free if only this worker were there: it may be asked for again when the worker is about to be ready. */
-  readonly isPromised: boolean;
-  readonly serverData: unknown;
 }
 
 /** Hears that a path of ours leads elsewhere, or again to us. */

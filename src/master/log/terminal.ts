@@ -3,8 +3,8 @@
  * as here, the kernel begins the write anew, for ever. A process of another session is free of that, as workers are: in the background, `cat` writes for us.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import { readProcessStat } from '../../process-stat.ts';
 
 let output: Writable | undefined;
 
@@ -37,13 +37,11 @@ function startWriter(): Writable {
   return input;
 }
 
-/** Another process group has the terminal. @see proc_pid_stat(5) */
+/** Another process group has the terminal. */
 function isInBackground(): boolean {
   try {
-    const [, , group, , terminal, foreground] = readFileSync('/proc/self/stat', 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return terminal !== '0' && group !== foreground;
+    const { group, terminal, foreground } = readProcessStat('self');
+    return terminal !== 0 && group !== foreground;
   } catch {
     return false; // without /proc it can't be told
   }
