@@ -27,8 +27,8 @@ export interface Clock {
 export interface Kernel extends Clock {
   /** @throws what kept the process from being; some of it is told by its `error` event instead */
   fork(script: string, args: readonly string[], options: ForkOptions): ChildProcess;
-  /** Runs a script that reads from us alone, in a session of its own: ^C at the terminal is not for it. Where there is no shell, nobody reads. */
-  startShell(script: string): Pick<Writable, 'write'>;
+  /** Runs a script that reads from us alone, in a session of its own: ^C at the terminal is not for it. `onEnd`: it has ended, or there was no shell, and nobody reads. */
+  startShell(script: string, onEnd: () => void): Pick<Writable, 'write'>;
   /** SIGKILL to a process and all of its group. @throws ESRCH, EPERM */
   killGroup(leader: number): void;
   /**
@@ -66,12 +66,14 @@ export const kernel: Kernel = {
     rememberChannel(child);
     return child;
   },
-  startShell(script) {
+  startShell(script, onEnd) {
     const shell = spawn('/bin/sh', ['-c', script], { cwd: '/', env: { PATH: process.env['PATH'] }, detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-    shell.on('error', () => {}); // ENOENT
-    shell.stdin.on('error', () => {}); // EPIPE: somebody has ended it
+    shell.once('exit', onEnd);
+    shell.once('error', onEnd); // ENOENT, EAGAIN
+    const input: Writable | undefined = shell.stdin; // there is none after EMFILE
+    input?.on('error', () => {}); // EPIPE: somebody has ended it
     shell.unref();
-    return shell.stdin;
+    return { write: (text: string) => input?.write(text) ?? false };
   },
   killGroup: (leader) => void process.kill(-leader, 'SIGKILL'),
   signalRest: (leader, signal) => !canSignal(leader, 0) && canSignal(-leader, signal),

@@ -157,6 +157,7 @@ export class Supervisor {
     const exitCode = await ended;
     if (this.#pidFile !== null) removeIfOurs(this.#pidFile);
     this.#guard.keep([]);
+    this.#guard.end();
     await this.#notifier.close();
     return exitCode;
   }

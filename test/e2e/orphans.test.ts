@@ -36,10 +36,32 @@ test('A worker that noticed the end of its master has the drain timeout, whateve
   assert.equal((await slow).status, 200);
 });
 
+test('What watches over the workers is started again when somebody has ended it, and knows all that it knew', async () => {
+  using folder = temporaryFolder();
+  const flags = ['--kill-timeout', '1s', '--drain-timeout', '10m', '--pid-file', join(folder.path, 'pid')];
+  await using rig = await startMaster({ script: 'blocks-on-request.cjs', runtimeDir: folder.path, flags });
+  const [worker] = (await rig.pids()) as [number];
+  const [first] = guardsOf(rig.pid, [worker]) as [number];
+  process.kill(first, 'SIGKILL');
+  await poll(
+    () => guardsOf(rig.pid, [worker, first]).length === 1,
+    () => 'there is no other one',
+  );
+  await rig.status(); // the master has told it by then
+  const blocked = assert.rejects(ask(`${rig.url()}/block`));
+  await rig.waitFor(() => rig.stdout.includes('blocks') || undefined, 'the block');
+  process.kill(rig.pid, 'SIGKILL');
+  await poll(
+    () => !isRunning(worker) && readdirSync(folder.path).length === 0,
+    () => `left: ${readdirSync(folder.path).join(', ')}`,
+  );
+  await blocked;
+});
+
 test('What watches over the workers ends with its master', async () => {
   await using rig = await startMaster({ script: 'http-echo.cjs' });
   const workers = await rig.pids();
-  const [guard, ...others] = childrenOf(rig.pid).filter((pid) => !workers.includes(pid));
+  const [guard, ...others] = guardsOf(rig.pid, workers);
   assert.ok(guard !== undefined && others.length === 0);
   await rig.stop();
   await poll(
@@ -47,3 +69,7 @@ test('What watches over the workers ends with its master', async () => {
     () => 'it is still there',
   );
 });
+
+function guardsOf(master: number, others: readonly number[]): number[] {
+  return childrenOf(master).filter((pid) => !others.includes(pid) && isRunning(pid));
+}
