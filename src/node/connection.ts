@@ -108,7 +108,8 @@ export function takeFrom(socket: Socket): ConnectionHandle {
   return handle;
 }
 
-function detach(socket: Socket): ConnectionHandle {
+/** The same, except that the socket stays open, without a connection. */
+export function detach(socket: Socket): ConnectionHandle {
   const internal = socket as unknown as InternalSocket;
   const handle = internal._handle as ConnectionHandle;
   handle.readStop?.();
