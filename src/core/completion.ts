@@ -8,7 +8,7 @@ import { isWanted, type Worker } from './worker-state.ts';
 /** An end like this is the end: nobody is started in its place. */
 export function completes(exit: Exit, restart: Policy['restart']): boolean {
   if (exit.reason === 'spawn-failed' || restart === 'always') return false;
-  return restart === 'never' || isClean(exit);
+  return restart === 'never' || isClean(exit) || isAsked(exit);
 }
 
 /** The worker was not told to end. */
@@ -62,6 +62,11 @@ export function verdictOf(completed: readonly Exit[]): Exit | null {
 /** Those that failed last, as the verdict is theirs. */
 export function cleanFirst(completed: readonly Exit[]): Exit[] {
   return [...completed].sort((a, b) => Number(isClean(b)) - Number(isClean(a)));
+}
+
+/** Somebody has asked it to end, and it has: no failure, but no success either. */
+function isAsked(exit: Exit): boolean {
+  return exit.reason === 'signal' && exit.signal === 'SIGTERM';
 }
 
 function isClean(exit: Exit): boolean {

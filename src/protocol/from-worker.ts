@@ -59,7 +59,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('failed'), error }),
   v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.nullable(v.pipe(v.number(), v.minValue(0))) }),
   v.object({ type: v.literal('checked'), id: whole, failure: v.nullable(failure) }),
-  v.object({ type: v.literal('notice'), text: longText }),
+  v.object({ type: v.literal('notice'), text: longText, level: v.optional(v.picklist(['info', 'warn'])) }),
 ]);
 
 /** What a listen has at least: who asks waits for an answer. */

@@ -104,7 +104,7 @@ export type FromWorker =
   | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number | null }
   | { readonly type: 'checked'; readonly id: number; readonly failure: HealthFailure | null }
   /** Something an operator should know. */
-  | { readonly type: 'notice'; readonly text: string };
+  | { readonly type: 'notice'; readonly text: string; readonly level?: 'info' | 'warn' };
 
 export type ToWorker =
   /** Answers `listen`; the handle comes along unless `errno` is below 0. `isAdmitted`: nobody serves there yet, so accept at once. */

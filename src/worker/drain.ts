@@ -27,7 +27,7 @@ export interface Drain {
   readonly hasBegun: boolean;
   /** Runs when the drain begins; the process does not end before its promise settles. */
   addHook(hook: (info: DrainInfo) => unknown): void;
-  /** Begins, once. */
+  /** Begins, once; who has left already knows then that its master wants it to, as well. */
   begin(times: DrainTimes, reason: DrainReason): void;
   /** Begins because this process was told to go by somebody else than its master, which is to replace it. */
   leave(times: DrainTimes): void;
@@ -35,10 +35,11 @@ export interface Drain {
   hurry(): void;
 }
 
-/** Prepares the drain. `end` is called when nothing is left to wait for. */
-export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (times: DrainTimes) => void): Drain {
+/** Prepares the drain. `end` is called when nothing is left to wait for; `isTold`: the master wants it to end, and no signal of somebody else alone. */
+export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (times: DrainTimes, isTold: boolean) => void): Drain {
   const hooks = prepareHooks(account.onNotice);
   let hasBegun = false;
+  let isTold = false;
   let hurry = () => {};
   const hurried = new Promise<'hurried'>((resolve) => {
     hurry = () => resolve('hurried');
@@ -50,7 +51,7 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
     account.onWithdrew();
     hooks.runAll({ reason });
     const ran = run(scope, hooks, times, account, hurried).catch(tellMistake);
-    void ran.then(() => end(times));
+    void ran.then(() => end(times, isTold));
   };
   return {
     get hasBegun() {
@@ -58,7 +59,10 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
     },
     addHook: (hook) => hooks.add(hook),
     hurry,
-    begin,
+    begin(times, reason) {
+      isTold = true;
+      begin(times, reason);
+    },
     leave(times) {
       if (hasBegun) return;
       const { servers, mover } = scope;

@@ -10,7 +10,7 @@ import type { ConnectionHandle } from '../node/connection.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
 import { type ListenHandle, whenServerCloses } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
-import { type FromWorker, type HealthFailure, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
+import { type DrainTimes, type FromWorker, type HealthFailure, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { Capture } from './capture.ts';
 import { shareInspector } from './debugged.ts';
@@ -49,9 +49,9 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   const servers = watchServers();
   const registry = makeRegistry();
   const mover = prepareMover({ servers, registry, tell });
-  const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes) => {
+  const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes, isTold) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
-    ending.end(drainTimes, mover.departed);
+    ending.end({ times: drainTimes, departed: mover.departed, isTold, onLinger: (what) => tellLinger(tell, drainTimes, what) });
   });
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
@@ -137,6 +137,12 @@ function tellAccount(tell: (message: FromWorker) => void): DrainAccount {
     onDrained: (closed, cut) => tell({ type: 'drained', closed, cut }),
     onNotice: (text) => tell({ type: 'notice', text }),
   };
+}
+
+/** Else a stop would take its time in silence. */
+function tellLinger(tell: (message: FromWorker) => void, { lingerMs }: DrainTimes, what: string): void {
+  const text = `has no SIGTERM listener to end it, and something keeps its event loop: ${what}; it is waited for, ${lingerMs / 1000} s at most (--linger)`;
+  tell({ type: 'notice', text, level: 'info' });
 }
 
 /** Does what the master says. */

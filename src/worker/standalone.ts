@@ -13,7 +13,7 @@ export function runStandalone(): Runtime {
   const registry = makeRegistry();
   const mover = prepareMover({ servers, registry, tell() {} });
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
-  const drain = prepareDrain({ servers, registry, mover }, account, (times) => ending.end(times, mover.departed));
+  const drain = prepareDrain({ servers, registry, mover }, account, (times, isTold) => ending.end({ times, departed: mover.departed, isTold }));
   const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));
   return publishRuntime({
     ...registry,

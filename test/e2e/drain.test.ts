@@ -219,7 +219,7 @@ test('TERM to a worker drains it, and it is replaced; a second one hurries', asy
   process.kill(oldPid, 'SIGTERM');
   assert.equal(await wire.end(), 'FIN');
   const { exit } = await rig.until('worker-stopped');
-  assert.deepEqual(exit, { reason: 'exit', code: 0 });
+  assert.deepEqual(exit, { reason: 'signal', signal: 'SIGTERM' }, 'as a process ends that has no listener for it');
 });
 
 test('TERM to a worker: before it knows who goes on, no answer ends a connection or drops what was pipelined; then it moves', async () => {

@@ -26,6 +26,36 @@ test('A program that handles no signal and does not end by itself is ended after
   assert.deepEqual([exit, level], [{ reason: 'exit', code: 0 }, 'info']);
 });
 
+test('What keeps a program that handles no signal is in the log while it is waited for', async () => {
+  await using rig = await startMaster({ script: 'cleans-up.cjs', flags: ['--linger', '1s'] });
+  rig.signal('SIGTERM');
+  const { level, message } = await rig.until('worker-note');
+  assert.equal(level, 'info');
+  assert.match(message, /has no SIGTERM listener .*: Timeout; it is waited for, 1 s at most \(--linger\)/);
+  assert.equal((await rig.finished).code, 0);
+});
+
+test('A job that was ended by SIGTERM gives the code of its program if that has one, else 143, however it comes to its end', async () => {
+  for (const [how, code] of [
+    ['0', 143],
+    ['5', 5],
+  ] as const) {
+    for (const stays of [[], ['stays']]) {
+      const flags = ['--restart', 'never', '--linger', stays.length > 0 ? '100ms' : '10m'];
+      await using rig = await startMaster({ script: 'told-to-end.cjs', args: [how, ...stays], flags, waitReady: false });
+      assert.equal((await rig.finished).code, code, rig.stderr);
+    }
+  }
+});
+
+test('A stop at which systemd sends SIGTERM to master and workers ends with 0', async () => {
+  await using rig = await startMaster({ script: 'works-on.cjs', flags: ['--restart', 'never'] });
+  const [worker] = (await rig.pids()) as [number];
+  rig.signal('SIGTERM');
+  process.kill(worker, 'SIGTERM');
+  assert.equal((await rig.finished).code, 0);
+});
+
 for (const [listens, hears] of [
   [['message', 'SIGINT', 'SIGTERM'], 'SIGTERM'],
   [['message', 'SIGINT'], 'SIGINT'],

@@ -6,6 +6,7 @@ import { exitCodes } from '../../src/errors.ts';
 import { ask, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const SIGKILLED = 137;
+const SIGTERMED = 143;
 const restart = (mode: string, ...flags: readonly string[]) => ['--restart', mode, ...flags];
 const start = (mode: string, ...flags: readonly string[]) => startMaster({ script: 'ends-on-request.cjs', flags: restart(mode, ...flags) });
 
@@ -77,8 +78,8 @@ for (const [mode, how, code] of [
   ['never', '0', 0],
   ['never', '3', 3],
   ['never', 'SIGKILL', SIGKILLED],
-  ['never', 'SIGTERM', 0],
-  ['on-failure', 'SIGTERM', 0],
+  ['never', 'SIGTERM', SIGTERMED],
+  ['on-failure', 'SIGTERM', SIGTERMED],
   ['on-failure', '0', 0],
   ['on-failure', '3', exitCodes['start-failed']],
   ['always', '0', exitCodes['start-failed']],

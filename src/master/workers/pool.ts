@@ -36,7 +36,7 @@ export interface PoolHost extends SpawnHost {
   isStarting(worker: number): boolean;
   /** Files that workers are to remove should the master vanish. */
   files(): readonly OwnedFile[];
-  note(worker: number, text: string, level?: 'warn' | 'debug'): void;
+  note(worker: number, text: string, level?: 'warn' | 'info' | 'debug'): void;
   /** A worker has said how it is. */
   onVitals(worker: number, rssBytes: number | null): void;
 }
@@ -191,7 +191,7 @@ export class WorkerPool {
       case 'checked':
         return this.questions.onChecked(message);
       case 'notice':
-        return note(worker, message.text);
+        return note(worker, message.text, message.level);
       case 'failed':
         return; // its end follows, and carries it
     }
