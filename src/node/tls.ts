@@ -11,9 +11,10 @@
  * - `tlsWrap.close`: called when a connection ends, whoever removes listeners; secrets are zeroed then. Missing: they are gone with the socket.
  * - `tlsWrap.destroySSL`: frees OpenSSL's state and its keys, and says nothing to the client. `handle.reading` is tied to the TLSWrap, and has to be a plain property
  *   again, or its next socket throws. Missing: connections stay.
+ * - `server._sharedCreds`: the context that a server was made with. Missing: it is not part of the self-test.
  */
 import type { Server, Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import type { ConnectionHandle } from './connection.ts';
 import {
   type CountedRead,
@@ -110,6 +111,16 @@ const known = new WeakMap<object, Known>();
 export function observe(server: Server): void {
   server.prependListener('keylog', note);
   if ('updateSettings' in server) server.on('session', lookAtFirstStream);
+}
+
+/** The same for one that no server has accepted. */
+export function observeOne(socket: TLSSocket): void {
+  socket.on('keylog', (line) => note(line, socket));
+}
+
+/** What a server shows its clients, unless they name another host. */
+export function contextOf(server: Server): SecureContext | undefined {
+  return (server as { readonly _sharedCreds?: SecureContext })._sharedCreds;
 }
 
 function note(line: Buffer, socket: TLSSocket): void {

@@ -8,7 +8,6 @@ export const ALERTS = {
   recordOverflow: 22,
   illegalParameter: 47,
   decodeError: 50,
-  protocolVersion: 70,
   userCanceled: 90,
 } as const;
 
@@ -35,6 +34,9 @@ const RECEIVED: Readonly<Record<number, string>> = {
   80: 'TLSV1_ALERT_INTERNAL_ERROR',
 };
 
+/** Newer versions of OpenSSL have renamed the older half. */
+const OLDER: string = /^(1\.|3\.[01]\.)/.test(process.versions.openssl) ? 'SSLV3' : 'SSL/TLS';
+
 /** Ends a connection: something that the peer may not send. `code` and `reason` are those of OpenSSL. */
 export class TlsFault extends Error {
   readonly code: string;
@@ -51,7 +53,8 @@ export class TlsFault extends Error {
   }
 }
 
-/** The error for an alert that the peer has sent. */
-export function faultOfPeer(description: number): TlsFault {
-  return new TlsFault((RECEIVED[description] ?? `unknown alert ${description}`).toLowerCase().replaceAll('_', ' '));
+/** The error for an alert that the peer has sent. @returns undefined for one that OpenSSL has no name for: to Node it is the end, without an error */
+export function faultOfPeer(description: number): TlsFault | undefined {
+  const name = RECEIVED[description];
+  return name === undefined ? undefined : new TlsFault(name.replace('SSLV3', OLDER).toLowerCase().replaceAll('_', ' '));
 }

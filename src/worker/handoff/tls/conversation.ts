@@ -36,7 +36,7 @@ export class Conversation {
   next(): Buffer | null | undefined {
     for (let record = this.reader.next(); record !== undefined; record = this.reader.next()) {
       if (record.type === APPLICATION_DATA) {
-        this.#refuseMixed();
+        if (this.#message.length > 0) throw new TlsFault('mixed handshake and non handshake data', ALERTS.unexpectedMessage);
         if (record.content.length === 0) continue;
         this.#warnings = 0;
         return record.content;
@@ -52,20 +52,16 @@ export class Conversation {
     this.writer.forget();
   }
 
-  #refuseMixed(): void {
-    if (this.#message.length > 0) throw new TlsFault('mixed handshake and non handshake data', ALERTS.unexpectedMessage);
-  }
-
   #isEnd({ content }: OpenedRecord): boolean {
-    this.#refuseMixed();
     if (content.length !== 2) throw new TlsFault('invalid alert', ALERTS.unexpectedMessage);
     const description = content[1] as number;
     if (description === ALERTS.userCanceled) {
       if (++this.#warnings > MOST_WARNINGS) throw new TlsFault('too many warn alerts', ALERTS.unexpectedMessage);
       return false;
     }
-    if (description === ALERTS.closeNotify) return true;
-    throw faultOfPeer(description);
+    const fault = description === ALERTS.closeNotify ? undefined : faultOfPeer(description);
+    if (fault === undefined) return true;
+    throw fault;
   }
 
   #hear({ content }: OpenedRecord): void {

@@ -262,9 +262,9 @@ export class RecordReader extends Keys {
 
 /** @throws TlsFault for what no record of a protected connection begins with */
 function lengthOf(rest: Buffer): number {
-  if (rest[1] !== VERSION_MAJOR) throw new TlsFault('wrong version number', ALERTS.protocolVersion);
-  const length = rest.readUInt16BE(3);
   if (rest[0] !== APPLICATION_DATA) throw new TlsFault('bad record type', ALERTS.unexpectedMessage);
-  if (length > LARGEST_RECORD) throw new TlsFault('packet length too long', ALERTS.recordOverflow);
+  if (rest[1] !== VERSION_MAJOR) throw new TlsFault('wrong version number', ALERTS.decodeError);
+  const length = rest.readUInt16BE(3);
+  if (length > LARGEST_RECORD) throw new TlsFault('encrypted length too long', ALERTS.recordOverflow);
   return length;
 }
