@@ -98,6 +98,16 @@ export const overSmtp: readonly Conversation[] = [
   { name: 'the end', steps: [greeting, ['HELO end\r\n', '250 '], ['QUIT\r\n']] },
 ];
 
+const line = 'PROXY TCP4 10.1.2.3 10.0.0.1 1 2\r\n';
+
+/** For a server behind a proxy that names its clients; the last one ends it. */
+export const overProxyLine: readonly Conversation[] = [
+  { name: 'keep-alive', steps: [[line + request('GET / HTTP/1.1'), ':1'], [request('GET /again HTTP/1.1'), ':1'], [request('GET / HTTP/1.1', last)]] },
+  { name: 'pipelined', steps: [[line + request('GET / HTTP/1.1') + request('GET /again HTTP/1.1', last)]] },
+  { name: 'no line', steps: [[request('GET / HTTP/1.1', last)]] },
+  { name: 'the end', steps: [[line + request('GET /close HTTP/1.1', last)]] },
+];
+
 /** Holds all of them, one after the other. */
 export async function converse(port: number, conversations: readonly Conversation[]): Promise<Answer[]> {
   const answers: Answer[] = [];

@@ -1,5 +1,6 @@
 /**
- * Shows that programs can't tell a supervisor: runs the tests of real libraries, and talks to example programs, with and without one.
+ * Shows that programs can't tell a supervisor: runs the tests of real libraries, and talks to example programs, with and without one; and that their
+ * clients can't tell a reload.
  * What is needed comes from npm, into a cache outside the repository. Run after a build; `npm run test:compatibility -- NAME …` tries these libraries
  * and programs alone.
  */
@@ -10,6 +11,7 @@ import { root } from '../helpers/rig.ts';
 import { installed, type Layout, layOut } from './layouts.ts';
 import { companions, type Library, libraries } from './libraries.ts';
 import { compareProgram, programs } from './programs.ts';
+import { type Reloaded, reloaded, reloadUnderLoad } from './reloads.ts';
 import { type Comparison, compare, count, filesOf } from './suites.ts';
 
 const AT_ONCE = 2;
@@ -26,6 +28,8 @@ for (const file of Object.keys(programs).filter(isWanted)) {
 }
 console.log('\ninstalled by           program        answers  the same');
 if (isWanted('layouts')) for (const layout of layOut()) for (const file of installed) await tryLayout(layout, file);
+console.log('\nreloaded under load    answers  connections');
+for (const [name, trial] of Object.entries(reloaded)) if (isWanted(name) || isWanted('reloads')) await tryReloads(name, trial);
 console.log('\nlibrary                 files    plain: passed failed    supervised: passed failed    known to differ   seconds');
 for (const library of libraries.filter(({ name }) => isWanted(name))) await tryLibrary(library);
 for (const complaint of complaints) console.error(`\n${complaint}`);
@@ -46,6 +50,17 @@ async function tryLayout({ name, folder }: Layout, file: string): Promise<void> 
   const { answers, differences } = await compareProgram(folder, file);
   console.log(`${name.padEnd(23)}${file.padEnd(15)}${column(answers, 7)}${column(answers - differences.length, 10)}`);
   complaints.push(...differences.map((difference) => `${file} (${name}): ${JSON.stringify(difference, null, 2)}`));
+}
+
+async function tryReloads(name: string, trial: Reloaded): Promise<void> {
+  try {
+    const { answered, connections, complaints: own } = await reloadUnderLoad(folder, trial);
+    console.log(`${name.padEnd(23)}${column(answered, 7)}${column(connections, 13)}`);
+    complaints.push(...own.map((complaint) => `${name}: ${complaint}`));
+  } catch (error) {
+    console.log(`${name.padEnd(23)}  FAILS`);
+    complaints.push(`${name}: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 async function tryLibrary(library: Library): Promise<void> {

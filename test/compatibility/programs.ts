@@ -1,6 +1,6 @@
 /** Talks to an example program that runs by plain `node`, and to the same one under a master: not a byte may differ. */
 import { join } from 'node:path';
-import { type Answer, type Conversation, closing, converse, overHttp, overSmtp, overSocketIo, overWebSocket, upgrade } from './conversations.ts';
+import { type Answer, type Conversation, closing, converse, overHttp, overProxyLine, overSmtp, overSocketIo, overWebSocket, upgrade } from './conversations.ts';
 import { start, type Way, ways } from './runs.ts';
 
 /** The programs of the folder `programs`, and what is said to each. */
@@ -14,6 +14,7 @@ export const programs: Readonly<Record<string, readonly Conversation[]>> = {
   'koa.cjs': [...overHttp, closing],
   'log4js.cjs': [closing],
   'polka.cjs': [...overHttp, closing],
+  'proxy-line.cjs': overProxyLine,
   'restify.cjs': [...overHttp, closing],
   'smtp-server.cjs': overSmtp,
   'socket-io.cjs': overSocketIo,

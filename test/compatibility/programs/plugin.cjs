@@ -1,0 +1,2 @@
+// What Fastify's command starts.
+module.exports = async (app, _options) => app.get('/', async () => 'hello');
