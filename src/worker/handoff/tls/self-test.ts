@@ -80,10 +80,10 @@ async function converse(socket: TLSSocket, client: TLSSocket, length: number, si
   for (const [from, to] of [[client, socket] as const, [socket, client] as const]) {
     const words = Buffer.alloc(length, 'word');
     const heard = whileFine(hear(to, length, signal), from);
-    from.write(words);
+    const sent = new Promise((resolve) => from.write(words, resolve));
     if (!(await heard).equals(words)) throw new Error('something else is heard than was said');
+    await sent;
   }
-  while (socket.writableLength > 0) await once(socket, 'drain', { signal });
   await new Promise((resolve) => setImmediate(setImmediate, resolve)); // Node notes only then that it was sent
 }
 
