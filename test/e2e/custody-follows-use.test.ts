@@ -56,6 +56,7 @@ test('A server that closes while its master does not answer tells so when that i
   process.kill(rig.pid, 'SIGSTOP');
   await ask(`${url}/alone`);
   await rig.waitFor(() => rig.stdout.includes('closes') || undefined, 'the close');
+  await ask(`${url}/later`);
   assert.equal(rig.stdout, 'closes\n');
   process.kill(rig.pid, 'SIGKILL');
   assert.match((await rig.finished).stdout, /^closes\nclosed\n/);
@@ -63,7 +64,16 @@ test('A server that closes while its master does not answer tells so when that i
 
 test('A program that closes its server while its own client connects ends as without a supervisor', async () => {
   using folder = temporaryFolder();
-  const { stdout, code } = await cli(['start', fixture('closes-under-its-client.cjs'), '--restart', 'never', '--runtime-dir', folder.path]);
+  const { stdout, code } = await cli([
+    'start',
+    fixture('closes-under-its-client.cjs'),
+    '--restart',
+    'never',
+    '--ready-timeout',
+    '10m',
+    '--runtime-dir',
+    folder.path,
+  ]);
   assert.match(stdout, /^client: ECONN(RESET|REFUSED)\nclient: close\n$/);
   assert.equal(code, 0);
 });
@@ -108,6 +118,17 @@ test('New code that wants another form of what the old code has gets the error o
   assert.equal(outcome, 'rolled-back');
   assert.match(message, new RegExp(`listen EADDRINUSE: address already in use ${host}:${port}`));
   assert.deepEqual([Number((await ask(`http://${host}:${port}`)).text)], await rig.pids());
+});
+
+test('A program that tries an address that another worker has, and wants nothing more, ends by itself', async () => {
+  using folder = temporaryFolder();
+  const [script, port] = [join(folder.path, 'app.cjs'), await freePort()];
+  const listen = (hostname: string, then: string) =>
+    writeFileSync(script, `const server = require('node:http').createServer().listen(${port}, '${hostname}', () => ${then});`);
+  listen('0.0.0.0', '{}');
+  await using rig = await startMaster({ script, flags: ['--ready-timeout', '10m'] });
+  listen(host, 'server.close()');
+  assert.match((await rig.hup()).message, /exited with code 0 without being asked to/);
 });
 
 test('A worker that believes that it listens where another one does gets that address if it is free when it is to be ready', async () => {

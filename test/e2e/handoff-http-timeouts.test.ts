@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { asleep } from '../helpers/chaos.ts';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
-import { startMaster, temporaryFolder } from '../helpers/rig.ts';
+import { poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const KEEP_ALIVE_MS = 5_000;
 const PATIENCE_MS = 60_000;
@@ -30,6 +31,47 @@ test('However often it moves, an idle connection ends when its keep-alive timeou
   rmSync(hold);
   assert.match(await answer(busy), /^pid \d+$/);
   assert.match(await visit(busy), /^pid \d+$/);
+});
+
+test('A connection that nobody takes ends when its keep-alive timeout is over, too', async () => {
+  const flags = ['--probation', '1s', '--idle-grace', '10m', '--drain-timeout', '10m'];
+  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { KEEP_ALIVE: '3000' }, flags });
+  const [old] = await rig.pids();
+  using wire = await dialHttp(rig);
+  await visit(wire);
+  rig.forget();
+  rig.signal('SIGHUP');
+  using sleeper = asleep((await rig.until('worker-serving'))['pid'] as number);
+  await rig.until('reload-finished');
+  await visit(wire);
+  wire.text = '';
+  await poll(
+    async () => !(await rig.status()).workers.some(({ pid, connections }) => pid === old && connections !== 0),
+    () => 'it is not closed',
+  );
+  sleeper.wake(); // until then the kernel has a copy in its channel
+  assert.equal(await wire.end(), 'FIN');
+  assert.equal(wire.text, '');
+});
+
+test('A connection that has moved before its first request is not timed out where it was', async () => {
+  using folder = temporaryFolder();
+  const hold = join(folder.path, 'hold');
+  writeFileSync(hold, '');
+  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { HEADERS: '1000', HOLD: hold } });
+  const [old] = await rig.pids();
+  using unused = await dialHttp(rig);
+  using busy = await dialHttp(rig); // keeps the old worker
+  busy.write(get('/held'));
+  await connections(rig, 2);
+  await rig.hup();
+  using fresh = await dialHttp(rig);
+  assert.equal(await fresh.end(), 'FIN');
+  await rig.waitFor(() => rig.stdout.includes('refused') || undefined, 'the timeout');
+  rmSync(hold);
+  await rig.until('generation-gone');
+  assert.doesNotMatch(rig.stdout, new RegExp(`in ${old}$`, 'm'));
+  unused.socket.destroy();
 });
 
 for (const [name, keepAlive] of [

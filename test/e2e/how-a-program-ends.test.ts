@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { dialHttp, visit } from '../helpers/http.ts';
 import { ask, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 for (const how of ['reload', 'stop'] as const) {
@@ -54,6 +55,37 @@ test('A stop at which systemd sends SIGTERM to master and workers ends with 0', 
   rig.signal('SIGTERM');
   process.kill(worker, 'SIGTERM');
   assert.equal((await rig.finished).code, 0);
+});
+
+test('Work does not keep a program from being told, when --linger is over, that its sockets have closed', async () => {
+  using folder = temporaryFolder();
+  const script = join(folder.path, 'works.cjs');
+  writeFileSync(
+    script,
+    `setInterval(() => {}, 1000);
+    require('node:http').createServer((_request, response) => response.end()).on('connection', (socket) => socket.on('close', () => console.log('closed'))).listen(0, '127.0.0.1');`,
+  );
+  await using rig = await startMaster({ script, flags: ['--linger', '100ms'] });
+  using wire = await dialHttp(rig);
+  await visit(wire);
+  await rig.hup();
+  await rig.until('worker-stopped');
+  assert.equal(rig.stdout, 'closed\n');
+});
+
+test('A worker of code that is rolled back does not wait for an admission that will not come', async () => {
+  using folder = temporaryFolder();
+  const [first, gate] = [join(folder.path, 'mark-first'), join(folder.path, 'mark-gate')];
+  writeFileSync(gate, '');
+  const env = { MARK: join(folder.path, 'mark') };
+  const flags = ['--workers', '2', '--linger', '10m', '--ready-timeout', '1s'];
+  await using rig = await startMaster({ script: 'second-worker-waits.cjs', flags, env });
+  for (const path of [first, gate]) rmSync(path);
+  assert.equal((await rig.hup())['outcome'], 'rolled-back');
+  const [ready] = rig.all('worker-ready');
+  for (const { pid } of rig.all('worker-spawned')) if (pid !== ready?.['pid']) process.kill(pid as number, 'SIGKILL');
+  await rig.until('worker-stopped', ({ pid }) => pid === ready?.['pid']);
+  await rig.kill();
 });
 
 for (const [listens, hears] of [

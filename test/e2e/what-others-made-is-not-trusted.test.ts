@@ -79,10 +79,7 @@ for (const [what, prepare, says] of [
     const env = { TMPDIR: tmp, XDG_RUNTIME_DIR: undefined };
     for (const [args, codes] of [
       [['reload'], ['not-running']],
-      [
-        ['reload', '--runtime-dir', folder],
-        ['control-failed', 'not-running'],
-      ],
+      [['reload', '--runtime-dir', folder], [what.startsWith('A control socket') ? 'not-running' : 'control-failed']],
       [['start', fixture('http-echo.cjs'), '--name', 'app', '--runtime-dir', folder], ['control-folder-unwritable']],
     ] as const) {
       const { code, stdout, stderr } = runAsNobody(args, env);
@@ -117,6 +114,10 @@ test('What others wrote is printed without what a terminal would obey; for progr
   const own = (stderr: string) => stderr.split('\n').filter((line) => /start failed/.test(line));
   for (const line of own(text.stderr)) assert.match(line, /^[\x20-\x7e]*reloaded: all is well$/);
   assert.equal(text.stderr.split('\n').filter((line) => line.startsWith('forged')).length, 1, 'what the program itself wrote there, and nothing of ours');
+  const logged = await cli(['start', script, '--runtime-dir', join(folder.path, 'run'), '--log-file', join(folder.path, 'log')]);
+  assert.match(own(logged.stderr).join('\n'), /^graceful-super: [\x20-\x7e]*reloaded: all is well$/);
+  const missing = await cli(['start', `/nowhere/${SPOOF}`]);
+  assert.match(missing.stderr, /^graceful-super: [\x20-\x7e]*reloaded: all is well: no such file$/m);
   const failure = own(json.stderr).map((line) => JSON.parse(line) as { failure: { error: { message: string } } });
   assert.equal(failure[0]?.failure.error.message, `${SPOOF}\nforged line`);
 });
