@@ -149,7 +149,12 @@ export function delayClose(server: net.Server): () => void {
 
 /** Lets a server believe that it listens there. */
 export function promise(address: string, port: number, addressType: number): ListenHandle {
-  return standIn({ listen: () => 0, close() {}, getsockname: (into) => Number(Object.assign(into, { address, port, family: `IPv${addressType}` }) && 0) });
+  const getsockname = (into: SocketName) => Number(Object.assign(into, { address, port, family: `IPv${addressType}` }) && 0);
+  const handle = { ...standIn({ listen: () => 0, close() {}, getsockname }), fd: 0 };
+  whenClosed(handle, () => {
+    handle.fd = -1; // as of any handle that was closed
+  });
+  return handle;
 }
 
 /** Gives a server that believes it the real handle. */

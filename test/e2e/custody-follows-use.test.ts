@@ -122,13 +122,22 @@ test('New code that wants another form of what the old code has gets the error o
 
 test('A program that tries an address that another worker has, and wants nothing more, ends by itself', async () => {
   using folder = temporaryFolder();
-  const [script, port] = [join(folder.path, 'app.cjs'), await freePort()];
-  const listen = (hostname: string, then: string) =>
-    writeFileSync(script, `const server = require('node:http').createServer().listen(${port}, '${hostname}', () => ${then});`);
+  const script = join(folder.path, 'app.cjs');
+  const listen = listenerAt(script, await freePort());
   listen('0.0.0.0', '{}');
   await using rig = await startMaster({ script, flags: ['--ready-timeout', '10m'] });
   listen(host, 'server.close()');
   assert.match((await rig.hup()).message, /exited with code 0 without being asked to/);
+});
+
+test('A program that has tried an address that another worker has, and has more to do, does not listen yet', async () => {
+  using folder = temporaryFolder();
+  const script = join(folder.path, 'app.cjs');
+  const listen = listenerAt(script, await freePort());
+  listen('0.0.0.0', '{}');
+  await using rig = await startMaster({ script, flags: ['--ready-timeout', '1s'] });
+  listen(host, 'server.close(() => setInterval(() => {}, 1000))');
+  assert.match((await rig.hup()).message, /it does not listen yet/);
 });
 
 test('A worker that believes that it listens where another one does gets that address if it is free when it is to be ready', async () => {
@@ -164,6 +173,11 @@ test('A program that has closed its probe, and listens nowhere, does not listen 
   assert.match((await rig.until('worker-unfit')).message, /it does not listen yet/);
   await rig.finished;
 });
+
+/** Writes a program that listens there on a host, and does something then. */
+function listenerAt(script: string, port: number): (hostname: string, then: string) => void {
+  return (hostname, then) => writeFileSync(script, `const server = require('node:http').createServer().listen(${port}, '${hostname}', () => ${then});`);
+}
 
 function told(text: string): unknown {
   return JSON.parse(text.trim().split('\n').at(-1) ?? '');
