@@ -244,6 +244,19 @@ test('TERM to a worker: before it knows who goes on, no answer ends a connection
   assert.equal(await visit(wire), `pid ${(await rig.pids())[0]}`);
 });
 
+test('TERM to a worker whose master says nothing: a moment later its answers end connections', async () => {
+  await using rig = await startMaster({ script: 'tells-drain.mjs' });
+  const [old] = (await rig.pids()) as [number];
+  using wire = await dialHttp(rig);
+  await visit(wire);
+  using master = asleep(rig.pid);
+  process.kill(old, 'SIGTERM');
+  await rig.waitFor(() => rig.stdout.includes(`drains ${old}`) || undefined, 'the drain');
+  while (wire.ended === undefined && !/^connection: close/im.test(wire.text)) await visit(wire);
+  assert.equal(await wire.end(), 'FIN');
+  master.wake();
+});
+
 test('A program that lets go of its master drains, and is replaced', async () => {
   await using rig = await startMaster({ script: 'http-forms.cjs' });
   const [oldPid] = await rig.pids();

@@ -144,6 +144,7 @@ test('The file that workers load is gone when the master was killed, or else wit
   await killed.gone();
   assert.equal(runtimeOf(killed), undefined);
   await using shattered = await startMaster(options);
+  process.kill(shattered.pid, 'SIGSTOP');
   for (const pid of childrenOf(shattered.pid)) process.kill(pid, 'SIGKILL'); // with what would look after it
   await shattered.kill();
   assert.ok(runtimeOf(shattered));

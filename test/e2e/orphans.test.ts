@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ask, childrenOf, isRunning, poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
@@ -56,6 +56,23 @@ test('What watches over the workers is started again when somebody has ended it,
     () => `left: ${readdirSync(folder.path).join(', ')}`,
   );
   await blocked;
+});
+
+test('What somebody has put in the place of a file of a killed master stays', async () => {
+  using folder = temporaryFolder();
+  const pidFile = join(folder.path, 'pid');
+  await using rig = await startMaster({ script: 'http-echo.cjs', flags: ['--pid-file', pidFile, '--linger', '0s'] });
+  const workers = await rig.pids();
+  const [guard] = guardsOf(rig.pid, workers) as [number];
+  writeFileSync(`${pidFile}.new`, 'of somebody else');
+  renameSync(`${pidFile}.new`, pidFile);
+  process.kill(rig.pid, 'SIGKILL');
+  await poll(
+    () => !isRunning(guard),
+    () => 'it is still looking',
+  );
+  await rig.gone();
+  assert.equal(readFileSync(pidFile, 'utf8'), 'of somebody else');
 });
 
 test('What watches over the workers ends with its master', async () => {
