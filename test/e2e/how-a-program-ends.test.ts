@@ -85,7 +85,6 @@ test('A worker of code that is rolled back does not wait for an admission that w
   const [ready] = rig.all('worker-ready');
   for (const { pid } of rig.all('worker-spawned')) if (pid !== ready?.['pid']) process.kill(pid as number, 'SIGKILL');
   await rig.until('worker-stopped', ({ pid }) => pid === ready?.['pid']);
-  await rig.kill();
 });
 
 for (const [listens, hears] of [
