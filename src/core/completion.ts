@@ -16,6 +16,15 @@ export function endsByItself(worker: Worker): boolean {
   return isWanted(worker) || (worker.phase === 'draining' && worker.byItself);
 }
 
+/**
+ * A first generation that listens nowhere was taken for ready since it was quiet. Who of it ends within the ready timeout may have been a server that never came so
+ * far, and there is no release to go back to: the start has failed, as it would have a moment before.
+ */
+export function isFalseStart({ generation, previous, listening, restarts, policy }: Fleet, worker: Worker, now: number): boolean {
+  const isFirst = generation > 0 && previous === 0 && worker.generation === generation && restarts === 0;
+  return isFirst && 'isJob' in worker && !listening.includes(generation) && now < worker.spawnedAt + policy.readyTimeoutMs;
+}
+
 /** Every worker has completed, and no reload is to bring others: so has the master. */
 export function completionRule(fleet: Fleet): FleetStep {
   if (fleet.phase !== 'running' || fleet.completed.length === 0) return [fleet];

@@ -8,7 +8,7 @@ export type Effect =
    */
   | { readonly type: 'resolve'; readonly generation: number; readonly from: number | null }
   | { readonly type: 'spawn'; readonly worker: number; readonly generation: number; readonly index: number }
-  /** Find out whether its event loop turns; answered by `worker-answered`. */
+  /** Find out whether it is ready though it listens nowhere; answered by `worker-answered`. */
   | { readonly type: 'ask'; readonly worker: number }
   /** Let the worker accept; answered by `worker-admitted` or `worker-admit-failed`. */
   | { readonly type: 'admit'; readonly worker: number }
@@ -55,6 +55,7 @@ export type Report =
   | (AboutWorker & { readonly type: 'worker-crashed'; readonly failure: Failure })
   | { readonly type: 'restart-scheduled'; readonly generation: number; readonly missing: number; readonly delayMs: number }
   | { readonly type: 'crash-loop'; readonly generation: number; readonly crashes: number }
+  | { readonly type: 'start-failed'; readonly generation: number; readonly worker: number; readonly failure: Failure; readonly afterMs: number }
   | { readonly type: 'gave-up'; readonly generation: number; readonly crashes: number; readonly afterMs: number }
   | { readonly type: 'generation-cut'; readonly generation: number; readonly maxDraining: number }
   /** The last worker of an old generation has ended. */

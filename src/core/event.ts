@@ -133,7 +133,7 @@ export type WorkerEvent =
   | (AboutWorker & { readonly type: 'worker-listening'; readonly isListening: boolean })
   /** It has asked for a listener. */
   | (AboutWorker & { readonly type: 'worker-asked' })
-  /** Its event loop turns. */
+  /** It was asked whether it is ready though it listens nowhere: it is. */
   | (AboutWorker & { readonly type: 'worker-answered' })
   /** All the addresses that it has by now, of those that any start of the program asks for: no port that is any free one. */
   | (AboutWorker & { readonly type: 'worker-addresses'; readonly addresses: readonly string[] })

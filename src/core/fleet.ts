@@ -6,7 +6,7 @@
  */
 import { addAccounts, nothing } from './account.ts';
 import { noCrashes } from './backoff.ts';
-import { completes, completionRule, endsByItself, loopDeadline, loopRule, verdictOf } from './completion.ts';
+import { completes, completionRule, endsByItself, isFalseStart, loopDeadline, loopRule, verdictOf } from './completion.ts';
 import type { Effect, Outcome, Refusal } from './effect.ts';
 import type { FleetEvent, Policy } from './event.ts';
 import { countCrashes, missingWorkers, nextAgeDeadline, placesTaken, recycleRule, retireRule, wantedRule } from './places.ts';
@@ -177,7 +177,10 @@ function refuse(fleet: Fleet, request: number, by: string, reason: Refusal): Fle
 function listens(fleet: Fleet, event: FleetEvent & { type: 'worker-listening' }): FleetStep {
   const generation = fleet.workers.find(({ id }) => id === event.worker)?.generation;
   const listening = generation === undefined || fleet.listening.includes(generation) ? fleet.listening : [...fleet.listening, generation];
-  return eachWorker({ ...fleet, listening }, (worker) => (worker.id === event.worker ? stepWorker(worker, event, policyOf(fleet, worker)) : [worker]));
+  return eachWorker({ ...fleet, listening }, (worker) => {
+    if (worker.id === event.worker) return stepWorker(worker, event, policyOf(fleet, worker));
+    return worker.phase === 'starting' && worker.generation === generation && worker.askAt !== null ? [{ ...worker, askAt: null }] : [worker];
+  });
 }
 
 /** A worker that ended by itself may have completed what it is for. */
@@ -186,12 +189,26 @@ function workerExited(fleet: Fleet, event: FleetEvent & { type: 'worker-exited' 
   const isFirst = fleet.generation === 0 && 'policy' in fleet.reload;
   const counts = worker !== undefined && endsByItself(worker) && (isFirst || worker.generation === fleet.generation);
   const step = (other: Worker) => (other.id === event.worker ? stepWorker(other, event, policyOf(fleet, other)) : ([other] as const));
-  if (!counts || fleet.phase !== 'running' || !completes(event.exit, policyOf(fleet, worker).restart)) return eachWorker(fleet, step);
+  if (worker === undefined || fleet.phase !== 'running') return eachWorker(fleet, step);
+  if (!counts || !completes(event.exit, policyOf(fleet, worker).restart)) {
+    const [next, ...effects] = eachWorker(fleet, step);
+    return isFalseStart(fleet, worker, event.now) ? falseStart(next, worker, event, effects) : [next, ...effects];
+  }
   const told = report({ type: 'worker-completed', worker: worker.id, generation: worker.generation, exit: event.exit });
   const ended = fleet.workers.map((other) => (other === worker ? complete(worker, event.exit, event.moved) : other));
   // in a first generation it would pass for one that failed
   const workers = isFirst ? fleet.workers.filter((other) => other !== worker) : ended;
   return [{ ...fleet, workers, completed: [...fleet.completed, event.exit], completedIndices: [...fleet.completedIndices, worker.index] }, told];
+}
+
+function falseStart(
+  fleet: Fleet,
+  { id, generation, spawnedAt }: Worker,
+  { exit, now }: FleetEvent & { type: 'worker-exited' },
+  effects: readonly Effect[],
+): FleetStep {
+  const told = report({ type: 'start-failed', generation, worker: id, failure: exit, afterMs: now - spawnedAt });
+  return [{ ...fleet, phase: 'stopping', failure: exit }, ...effects, told];
 }
 
 function requestStop(fleet: Fleet, by: string): FleetStep {

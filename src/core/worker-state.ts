@@ -18,7 +18,7 @@ export type Starting = Identity & {
   readonly listening: boolean;
   /** When it is taken for a program that listens nowhere, if it answers then; null: it is to listen, or is asked already. */
   readonly askAt: number | null;
-  /** It was asked whether its event loop turns: who answers is ready. */
+  /** It was asked whether it is ready: who answers is. */
   readonly isAsked?: true;
   /** What its preflight failed by last. */
   readonly preflight?: HealthFailure;

@@ -89,6 +89,8 @@ function whileServing(worker: Serving, event: Happening, policy: Policy): Worker
       const { isJob, ...server } = worker;
       return isJob ? [server, report(worker, { type: 'worker-listens' })] : [worker];
     }
+    case 'worker-preflight-failed': // of one that listens only now: until it passes nothing is accepted
+      return [worker, report(worker, { type: 'worker-preflight-failed', failure: event.failure })];
     case 'worker-withdrew':
     case 'worker-disconnected':
       return withdrawn(worker, event, policy);

@@ -216,7 +216,7 @@ export class Supervisor {
         this.#keeper.look();
         return this.#pool.start(effect, this.#releases.order(effect.generation));
       case 'ask':
-        return this.#pool.questions.ping(effect.worker);
+        return this.#pool.send(effect.worker, { type: 'is-quiet' });
       case 'admit':
         return this.#pool.send(effect.worker, { type: 'admit' });
       case 'drain':

@@ -45,7 +45,7 @@ const message = v.variant('type', [
   }),
   v.object({ type: v.literal('closed'), id: whole }),
   v.object({ type: v.literal('listening'), isListening: v.boolean() }),
-  v.object({ type: v.literal('ready') }),
+  v.object({ type: v.literal('ready'), isQuiet: v.optional(v.boolean()) }),
   v.object({ type: v.literal('preflight-failed'), failure }),
   v.object({ type: v.literal('admitted') }),
   v.object({ type: v.literal('admit-failed'), error }),

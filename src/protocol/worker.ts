@@ -79,7 +79,8 @@ export type FromWorker =
   | { readonly type: 'closed'; readonly id: number }
   /** Some server of the program listens, or none does any more. */
   | { readonly type: 'listening'; readonly isListening: boolean }
-  | { readonly type: 'ready' }
+  /** `isQuiet`: it was asked, and listens nowhere. */
+  | { readonly type: 'ready'; readonly isQuiet?: boolean }
   /** It would be ready, but is not healthy yet; told when the failure is another than the last. */
   | { readonly type: 'preflight-failed'; readonly failure: HealthFailure }
   | { readonly type: 'admitted' }
@@ -144,6 +145,8 @@ export type ToWorker =
   | { readonly type: 'examine'; readonly id: number }
   /** Its program has said so to its parent, as programs for PM2 do. */
   | { readonly type: 'said-ready' }
+  /** It has neither listened nor asked to for some time: is it ready? Answered by `ready`, when its preflight has passed. */
+  | { readonly type: 'is-quiet' }
   /** Asks whether it is healthy; answered by `checked`. */
   | ({ readonly type: 'check'; readonly id: number } & HealthTerms)
   /** Files to remove should the master vanish. */

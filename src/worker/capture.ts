@@ -80,6 +80,11 @@ export class Capture {
     return this.#pending.size > 0 || this.#promised.size > 0 || this.#held.length > 0 || this.#closing.size > 0;
   }
 
+  /** The master lets its servers accept. */
+  get isAdmitted(): boolean {
+    return this.#isAdmitted;
+  }
+
   /** The master's answer. */
   onReply(reply: Reply, handle: ListenHandle | undefined): void {
     const asked = this.#pending.get(reply.id);
@@ -154,7 +159,7 @@ export class Capture {
     const { server, query, listening, isPromised } = asked;
     this.#host.servers.named(server, reply.listener);
     importServerData(server, reply.serverData);
-    const mayAccept = this.#isAdmitted || (reply.isAdmitted && !this.#host.holdsBack());
+    const mayAccept = (this.#isAdmitted || reply.isAdmitted) && !this.#host.holdsBack();
     const listen = holdBack(handle, reply.backlog, mayAccept);
     if (!mayAccept) this.#held.push({ server, handle, listen, reply, port: query.port });
     whenClosed(handle, () => this.#onClosed(id, asked));

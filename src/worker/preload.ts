@@ -29,6 +29,7 @@ interface Parts {
   readonly captured: Capture;
   readonly drain: Drain;
   readonly ready: () => void;
+  readonly onAsked: () => void;
   readonly servers: Servers;
   readonly mover: Mover;
   readonly adopt: ReturnType<typeof prepareAdopter>;
@@ -56,11 +57,11 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
-  const { captured, ready } = captureListens({ tell, drain, readiness, servers, waitReady });
+  const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, waitReady });
   const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
   const watch = prepareWatch(watcher, tell);
-  const parts = { tell, captured, drain, ready, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
+  const parts = { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
   const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
     if (message.type === 'files') files = message.files;
     else obey(message, handle, parts);
@@ -98,7 +99,7 @@ interface Listens {
 }
 
 /** What the program listens on, and what that says of its readiness. `ready`: the program says it. */
-function captureListens({ tell, drain, readiness, servers, waitReady }: Listens): { captured: Capture; ready: () => void } {
+function captureListens({ tell, drain, readiness, servers, waitReady }: Listens): { captured: Capture; ready: () => void; onAsked: () => void } {
   const captured = new Capture({
     servers,
     ask: (id, query) => tell({ type: 'listen', id, ...query }),
@@ -111,6 +112,8 @@ function captureListens({ tell, drain, readiness, servers, waitReady }: Listens)
   const ready = () => captured.confirm(() => readiness.ready());
   // several listens in a row are one, and one that was closed again was none: ready is the worker whose last one was answered while some server listens
   const readyIfServing = () => captured.isAsking || captured.confirm(() => servers.areServing && readiness.ready());
+  readiness.onSaid = () => captured.isAdmitted && captured.admit(); // a server that was taken for none was held back until now
+  const onAsked = () => captured.isWaiting || servers.areServing || readiness.readyUnlessServer();
   const tellListening = guarded(followListening(servers, tell));
   const later = guarded(() => void readyIfServing());
   servers.onListening = guarded((server) => {
@@ -118,7 +121,7 @@ function captureListens({ tell, drain, readiness, servers, waitReady }: Listens)
     whenServerCloses(server, () => queueMicrotask(tellListening));
     if (!waitReady) setImmediate(later);
   });
-  return { captured, ready };
+  return { captured, ready, onAsked };
 }
 
 /** Says whether the program listens anywhere whenever that has changed. */
@@ -147,7 +150,7 @@ function tellLinger(tell: (message: FromWorker) => void, { lingerMs }: DrainTime
 
 /** Does what the master says. */
 function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | undefined, parts: Parts): void {
-  const { tell, captured, drain, ready, servers, mover, adopt, watch, measure } = parts;
+  const { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch, measure } = parts;
   switch (message.type) {
     case 'listener':
       return captured.onReply(message, handle as ListenHandle | undefined);
@@ -175,6 +178,8 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
       return tell({ type: 'vitals', id: message.id, connections: servers.count(), rssBytes: measure() });
     case 'said-ready':
       return ready();
+    case 'is-quiet':
+      return onAsked();
     case 'check':
       return void check(servers, message).then((failure) => tell({ type: 'checked', id: message.id, failure }));
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { exitCodes } from '../../src/errors.ts';
 import { startDeployed } from '../helpers/releases.ts';
 import { ask, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
@@ -30,6 +31,37 @@ test('A server that listens long after its first start serves from then on', asy
   await rig.until('worker-listens');
   const [listener] = (await rig.status()).listeners;
   assert.equal((await ask(`http://${listener?.address}`)).status, 200);
+});
+
+test('A server that listens long after its first start accepts nothing until its preflight has passed again', async () => {
+  using folder = temporaryFolder();
+  const [gate, hold] = [join(folder.path, 'gate'), join(folder.path, 'hold')];
+  await using rig = await startMaster({ script: 'listens-late.mjs', env: { GATE: gate, HOLD: hold } });
+  assert.equal(rig.stdout, 'proves itself\n');
+  writeFileSync(hold, '');
+  writeFileSync(gate, '');
+  await rig.until('worker-listens');
+  const [listener] = (await rig.status()).listeners;
+  let isAnswered = false;
+  const answer = ask(`http://${listener?.address}`).finally(() => {
+    isAnswered = true;
+  });
+  assert.match((await rig.until('worker-preflight-failed')).message, /preflight\(warm\).*cold/);
+  await rig.waitFor(() => rig.stdout.split('\n').length > 4 || undefined, 'another try');
+  assert.equal(isAnswered, false);
+  rmSync(hold);
+  assert.equal((await answer).status, 200);
+});
+
+test('A program that ends within --ready-timeout of its first start, and has never listened, has failed to start', async () => {
+  using folder = temporaryFolder();
+  const gate = join(folder.path, 'gate');
+  await using rig = await startMaster({ script: 'job.cjs', args: ['3', gate] });
+  writeFileSync(`${gate}-1`, '');
+  const { code, stderr } = await rig.finished;
+  assert.equal(code, exitCodes['start-failed']);
+  assert.match(stderr, /the start has failed: worker 1 \(generation 1\) exited with code 3 after .*, and had never listened/);
+  assert.deepEqual(rig.all('worker-spawned').length, 1);
 });
 
 test('--no-overlap: the old workers end before new ones start', async () => {

@@ -41,6 +41,11 @@ export function describeReport(report: Report, pidOf: PidOf): Line {
         level: 'error',
         text: `crash loop: generation ${report.generation} has lost ${plural(report.crashes, 'worker')} in a row; a reload with mended code starts at once`,
       };
+    case 'start-failed':
+      return {
+        level: 'error',
+        text: `the start has failed: worker ${report.worker} (generation ${report.generation}) ${describeFailure(report.failure)} after ${duration(report.afterMs)}, and had never listened`,
+      };
     case 'gave-up':
       return { level: 'error', text: `giving up: generation ${report.generation} has been in a crash loop for ${duration(report.afterMs)} (--give-up-after)` };
     case 'generation-cut':

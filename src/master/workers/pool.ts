@@ -163,7 +163,7 @@ export class WorkerPool {
         return dispatch({ type: 'worker-listening', worker, isListening: message.isListening });
       case 'ready':
         this.#ready.add(worker);
-        return dispatch({ type: 'worker-ready', worker });
+        return dispatch({ type: message.isQuiet ? 'worker-answered' : 'worker-ready', worker });
       case 'preflight-failed':
         return dispatch({ type: 'worker-preflight-failed', worker, failure: message.failure });
       case 'admitted':
@@ -186,7 +186,6 @@ export class WorkerPool {
         return router.onGivenBack(worker, message);
       case 'vitals':
         this.questions.onVitals(message);
-        if (this.#host.isStarting(worker)) dispatch({ type: 'worker-answered', worker });
         return this.#host.onVitals(worker, message.rssBytes);
       case 'checked':
         return this.questions.onChecked(message);

@@ -606,6 +606,37 @@ describe('a program that may listen nowhere', () => {
     assert.equal(askedAfter(story, 2), 2000);
   });
 
+  /** Its first generation is taken for a program that listens nowhere. */
+  function quietlyStarted(): Story {
+    const story = starting(quiet);
+    story.tick(5000);
+    story.tell({ type: 'worker-answered', worker: 1 });
+    story.accept(1);
+    return story;
+  }
+
+  test('has failed to start if a worker of its first generation ends within the ready timeout', () => {
+    const story = quietlyStarted();
+    story.exit(1);
+    assert.deepEqual([story.fleet.phase, story.fleet.failure], ['ended', codeOne]);
+  });
+
+  test('is started again as any other later on, and once it has listened', () => {
+    const late = quietlyStarted();
+    late.tick(60_000);
+    late.exit(1);
+    const server = quietlyStarted();
+    server.tell({ type: 'worker-listening', worker: 1, isListening: true });
+    server.exit(1);
+    for (const { fleet } of [late, server]) assert.deepEqual([fleet.phase, fleet.failure], ['running', null]);
+  });
+
+  test('is a server if another worker of its generation listens', () => {
+    const story = starting({ ...quiet, workers: 2 });
+    story.tell({ type: 'worker-listening', worker: 1, isListening: true });
+    assert.equal(askedAfter(story, 2), null);
+  });
+
   for (const [what, changes] of [
     ['something says that it will listen', { mustListen: true }],
     ['it listens already', {}],

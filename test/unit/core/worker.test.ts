@@ -248,6 +248,7 @@ const illness: Ailment = { reason: 'unhealthy', ...unhealthy };
 
 describe('serving', () => {
   table(serving, [
+    ['worker-preflight-failed', 700, [serving, told({ type: 'worker-preflight-failed', failure: unhealthy })]],
     ['worker-checked', 700, [{ ...serving, strikes: 1, checkFailure: unhealthy }, told({ type: 'worker-check-failed', failure: unhealthy, strikes: 1 })]],
     ['worker-measured', 700, [{ ...serving, rssBytes: 2000 }]],
     ['worker-blocked', 700, [{ ...serving, ailment: blocked }, told({ type: 'worker-ailing', ailment: blocked })]],
