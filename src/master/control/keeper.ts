@@ -47,6 +47,7 @@ export class Keeper {
         watcher.on('error', () => this.#lookIn(AGAIN_MS));
         this.#watchers.push(watcher);
       }
+      this.#lookIn(PAUSE_MS); // what was removed before anybody watched
     } catch {
       this.#lookIn(AGAIN_MS); // EMFILE, ENOSPC; or it has gone again
     }
