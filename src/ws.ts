@@ -8,7 +8,7 @@ import type { Server, Socket } from 'node:net';
 import type { WebSocket, WebSocketServer } from 'ws';
 import * as library from 'ws';
 import { type Baggage, exportState, type UpgradedCarrier } from './worker/handoff/carrier.ts';
-import { isOwed } from './worker/handoff/owed.ts';
+import { followTalk, isOwed } from './worker/handoff/owed.ts';
 import { findRuntime } from './worker/runtime.ts';
 
 /** What goes with a WebSocket to the worker that adopts it. */
@@ -138,6 +138,7 @@ function watchConnections(server: WebSocketServer, handedOff: WeakSet<object>): 
   server.on('connection', (webSocket: WebSocket, request?: IncomingMessage) => {
     if (!request?.socket) return; // a program may announce without one
     const { socket } = request;
+    followTalk(webSocket, 'message');
     known.set(socket, { webSocket, request });
     socket.prependListener('close', () => handedOff.has(socket) && handedOff.add(webSocket)); // before ws tells the program
   });

@@ -19,6 +19,7 @@ import { takeTerm } from './ending.ts';
 import { guarded, onMistake, tellMistake } from './guard.ts';
 import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
+import { followRaw } from './handoff/raw.ts';
 import { makeRegistry } from './handoff/registry.ts';
 import { prepareReadiness, type Readiness } from './readiness.ts';
 import { publishRuntime } from './runtime.ts';
@@ -49,6 +50,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   onMistake((text) => tell({ type: 'notice', text }));
   const servers = watchServers();
   const registry = makeRegistry();
+  servers.onTracked = guarded((server, socket) => followRaw(registry, server, socket));
   const mover = prepareMover({ servers, registry, tell });
   const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes, isTold) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
@@ -60,8 +62,7 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, waitReady });
   const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
-  const watch = prepareWatch(watcher, tell);
-  const parts = { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch, measure: prepareMeasure(tell) };
+  const parts = { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch: prepareWatch(watcher, tell), measure: prepareMeasure(tell) };
   const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
     if (message.type === 'files') files = message.files;
     else obey(message, handle, parts);

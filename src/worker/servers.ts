@@ -50,6 +50,8 @@ export interface Servers {
   isFirstHand(socket: Socket): boolean;
   /** Called when a server listens; it accepts unless it was held back. */
   onListening: (server: Server) => void;
+  /** Called when there is another connection. */
+  onTracked: (server: Server, socket: Socket) => void;
   /** Called when a connection may be gone, for good or to another worker. */
   onEnd: () => void;
 }
@@ -77,10 +79,12 @@ export function watchServers(): Servers {
       if (watched === undefined) return;
       watched.sockets.add(lowest(socket));
       all.add(watched); // it may have been closed meanwhile
+      servers.onTracked(server, socket);
     },
     hasAccepted: (server, socket) => known.get(server)?.sockets.has(lowest(socket)) === true,
     isFirstHand: (socket) => !secondHand.has(socket),
     onListening: () => {},
+    onTracked: () => {},
     onEnd: () => {},
   };
   diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => {

@@ -40,6 +40,30 @@ test('What was given to a listener that returns a promise is answered before the
   assert.equal(await webSocket.ask('new'), `${now} new`);
 });
 
+test('What was given to a listener that returns a promise long before the drain is answered before the connection moves', async () => {
+  using folder = temporaryFolder();
+  const hold = join(folder.path, 'hold');
+  await using rig = await startMaster({ script, env: { HOLD: hold } });
+  const [old] = (await rig.pids()) as [number];
+  using webSocket = await dialWebSocket(rig.url(0));
+  using raw = await dialHttp(rig, 1);
+  using silent = await dialWebSocket(rig.url(0));
+  await silent.ask('hello');
+  writeFileSync(hold, '');
+  webSocket.socket.send('early');
+  raw.write('earlier');
+  await rig.waitFor(() => (rig.stdout.includes('heard early') && rig.stdout.includes('heard earlier')) || undefined, 'what was said');
+  await rig.hup();
+  silent.socket.send('again'); // it has moved, as the others would have: this is heard by the new worker
+  await rig.waitFor(() => rig.stdout.includes('heard again') || undefined, 'who has moved');
+  rmSync(hold);
+  await webSocket.until(() => webSocket.texts.length === 1);
+  await raw.until('earlier');
+  assert.deepEqual([webSocket.texts, raw.text], [[`${old} early`], `${old} earlier`]);
+  const { moved } = await rig.until('generation-gone');
+  assert.deepEqual(moved, { websocket: 2, tcp: 1 });
+});
+
 test('What was given to any other listener a moment before is answered, too, though the client never pauses', async () => {
   await using rig = await startMaster({ script, env: { WAY: 'timer' } });
   using webSocket = await dialWebSocket(rig.url(0));

@@ -1,50 +1,74 @@
 /**
  * Whether a program still owes an answer to what it was given, on connections whose protocol is its own. A listener that returns a promise says itself when it
- * is done; of any other nothing is known, so what it was given counts as answered when something was sent since, or after a short silence. Watched only
- * while the worker drains, from the first time that somebody asks.
+ * is done, so the promises of the last messages are kept from the beginning of the connection on: one store a message. Of any other listener nothing is known:
+ * what it was given counts as answered when something was sent since, or after a short silence; that is watched only while the worker drains, from the first time
+ * that somebody asks.
  */
 import { EventEmitter } from 'node:events';
+import { emitsPlainly } from '../../node/emitter.ts';
 
 /** So long anything may take that was begun before anybody watched, and anything that no promise tells of. */
 const SILENCE_MS = 500;
 /** A client that never pauses, and gets no answers, is not waited for longer. */
 const PATIENCE_MS = 5_000;
+/** Promises that are kept before it is looked which have settled. */
+const MOST_BEGUN = 32;
+/** So rarely that is looked at, since a look takes as long as a message does; in between the older half is dropped: who has begun first has mostly ended first. */
+const LOOK_MS = 50;
 
 interface Watch {
   readonly since: number;
-  /** Promises that had not settled when they were last looked at. */
-  pending: unknown[];
   unanswered: number;
   lastAt: number;
   bytesRead: number;
 }
 
+interface Talk {
+  readonly event: string;
+  /** What its listeners have returned, as far as it may not have settled. */
+  begun: unknown[];
+  /** So many are kept before the next look. */
+  room: number;
+  /** Only while the worker drains. */
+  watch?: Watch;
+}
+
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-const watches = new WeakMap<EventEmitter, Watch>();
+const talks = new WeakMap<object, Talk>();
+const nodesEmit = EventEmitter.prototype.emit as Method;
+let lookedAt = 0;
+
+/** From now on it is known which listeners of `event` have not done yet with what they were given. */
+export function followTalk(talker: EventEmitter, event: string): void {
+  if (talks.has(talker) || talker.emit !== EventEmitter.prototype.emit || !emitsPlainly(talker)) return;
+  talks.set(talker, { event, begun: [], room: MOST_BEGUN });
+  Object.defineProperty(talker, 'emit', { value: emitAndKeep, writable: true, configurable: true, enumerable: false }); // as it is inherited
+}
 
 /** Whether something that came by `event` may still be answered by the method `answer`. `bytesRead` tells of what came by another way. */
 export function isOwed(talker: EventEmitter, [event, answer]: readonly [event: string, answer: string], bytesRead: number = 0): boolean {
+  followTalk(talker, event);
   const now = performance.now();
-  const watch = watches.get(talker) ?? begin(talker, event, answer, bytesRead);
+  const talk = talks.get(talker) ?? { event, begun: [], room: MOST_BEGUN };
+  talks.set(talker, talk);
+  const watch = talk.watch ?? begin(talker, talk, answer, bytesRead);
   if (bytesRead > watch.bytesRead && watch.lastAt < now - SILENCE_MS) deliver(watch);
   watch.bytesRead = bytesRead;
-  watch.pending = watch.pending.filter(isPending);
-  if (watch.pending.length > 0 || now - watch.since < SILENCE_MS) return true;
+  talk.begun = talk.begun.filter(isPending);
+  if (talk.begun.length > 0 || now - watch.since < SILENCE_MS) return true;
   return watch.unanswered > 0 && now - watch.lastAt < SILENCE_MS && now - watch.since < PATIENCE_MS;
 }
 
-function begin(talker: EventEmitter, event: string, answer: string, bytesRead: number): Watch {
+function begin(talker: EventEmitter, talk: Talk, answer: string, bytesRead: number): Watch {
   const now = performance.now();
-  const watch: Watch = { since: now, pending: [], unanswered: 0, lastAt: now, bytesRead };
-  watches.set(talker, watch);
+  const watch: Watch = { since: now, unanswered: 0, lastAt: now, bytesRead };
+  talk.watch = watch;
   const methods = talker as unknown as Record<string, Method>;
   const { emit, [answer]: send } = methods as { readonly emit: Method; readonly [answer: string]: Method };
-  const isNodes = emit === (EventEmitter.prototype.emit as Method);
-  methods['emit'] = function (name, ...args) {
-    if (name !== event) return Reflect.apply(emit, this, [name, ...args]);
-    deliver(watch);
-    return isNodes ? emitAndWait(watch, talker, event, args) : Reflect.apply(emit, this, [name, ...args]);
+  methods['emit'] = function (...args) {
+    if (args[0] === talk.event) deliver(watch);
+    return Reflect.apply(emit, this, args);
   };
   methods[answer] = function (...args) {
     if (watch.unanswered > 0) watch.unanswered--;
@@ -58,14 +82,29 @@ function deliver(watch: Watch): void {
   watch.lastAt = performance.now();
 }
 
-/** What Node's `emit` does, which drops what listeners return. */
-function emitAndWait(watch: Watch, talker: EventEmitter, event: string, args: readonly unknown[]): boolean {
-  const listeners = talker.rawListeners(event) as Method[];
+/** What Node's `emit` does, which drops what listeners return. One function for all of them. */
+function emitAndKeep(this: EventEmitter, name: string, ...args: unknown[]): unknown {
+  const talk = talks.get(this);
+  if (talk?.event !== name) return Reflect.apply(nodesEmit, this, [name, ...args]);
+  const listeners = this.rawListeners(name) as Method[];
   for (const listener of listeners) {
-    const result = Reflect.apply(listener, talker, args);
-    if (result instanceof Promise) watch.pending.push(result);
+    const result = Reflect.apply(listener, this, args);
+    if (result instanceof Promise) keep(talk, result);
   }
   return listeners.length > 0;
+}
+
+function keep(talk: Talk, promise: unknown): void {
+  if (talk.begun.length >= talk.room) makeRoom(talk);
+  talk.begun.push(promise);
+}
+
+function makeRoom(talk: Talk): void {
+  const now = performance.now();
+  if (talk.watch === undefined && now - lookedAt < LOOK_MS) return void talk.begun.splice(0, talk.room / 2);
+  lookedAt = now;
+  talk.begun = talk.begun.filter(isPending);
+  talk.room = Math.max(MOST_BEGUN, 2 * talk.begun.length);
 }
 
 /** Looked at, not listened to: a promise with a listener counts as handled, and a program that hears of unhandled rejections would hear of one less. */

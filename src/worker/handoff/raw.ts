@@ -1,7 +1,10 @@
 /** Raw connections of a server that opted in. Nothing of the protocol is known here: what is to go on, the program exports. */
+import type { Server, Socket } from 'node:net';
 import { idleConnections, parsingServerOf } from '../../node/http.ts';
+import { isHttpServer } from '../servers.ts';
 import { type Carrier, exportState } from './carrier.ts';
-import { isOwed } from './owed.ts';
+import { followTalk, isOwed } from './owed.ts';
+import { hasOptedIn, type Registry } from './registry.ts';
 
 export const rawCarrier: Carrier = {
   isProgramsOwn: true,
@@ -17,3 +20,8 @@ export const rawCarrier: Carrier = {
     options.adopt?.(arrival.socket, state);
   },
 };
+
+/** A connection that will move as a raw one is followed from its beginning on. */
+export function followRaw(registry: Registry, server: Server, socket: Socket): void {
+  if (hasOptedIn(registry, server) && !isHttpServer(server)) followTalk(socket, 'data');
+}
