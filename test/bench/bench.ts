@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { competitors, versionsOf } from './competitors.ts';
+import { protocols } from './connections.ts';
 import { Ground } from './ground.ts';
 import { type Circumstances, describeMachine, makeReport, toText, writePage, writeReport } from './report.ts';
 import { Results } from './results.ts';
@@ -13,18 +14,20 @@ import type { Bench, Section } from './section.ts';
 import { balance } from './sections/balance.ts';
 import { cost } from './sections/cost.ts';
 import { growth } from './sections/growth.ts';
+import { protocols as protocolCosts } from './sections/protocols.ts';
 import { reload } from './sections/reload.ts';
 import { startUp } from './sections/start.ts';
 import { steady } from './sections/steady.ts';
 import { storm } from './sections/storm.ts';
 import { findTools } from './tools.ts';
 
-const sections: readonly Section[] = [steady, storm, reload, startUp, cost, growth, balance];
+const sections: readonly Section[] = [steady, storm, protocolCosts, reload, startUp, cost, growth, balance];
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: sections.map(({ name }) => name).join(',') },
     with: { type: 'string' },
+    speak: { type: 'string', default: protocols.join(',') },
     rounds: { type: 'string' },
     duration: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -55,6 +58,7 @@ const bench: Bench = {
   rounds,
   durationMs: Number.parseFloat(values.duration ?? (values.quick ? '1s' : '10s')) * 1000,
   isQuick: values.quick,
+  speaks: (protocol) => values.speak.split(',').includes(protocol),
   say,
   note,
 };

@@ -3,13 +3,15 @@
  * ends, however it ends; each process carries a mark in its environment and has a session of its own, so that nothing else
  * can be meant.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import http2 from 'node:http2';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { dial, type Protocol } from './connections.ts';
 
 const GENTLY_MS = 10_000;
 const [KILL_TRIES, KILL_PAUSE_MS] = [500, 10];
@@ -29,6 +31,7 @@ export class Ground {
   readonly #mark = randomUUID();
   readonly #sessions = new Set<number>();
   #folders = 0;
+  #certificate: { readonly KEY: string; readonly CERT: string } | undefined;
   #nextPort = PORTS[0] + Math.floor(Math.random() * (PORTS[1] - PORTS[0] - 1000));
 
   constructor() {
@@ -58,6 +61,17 @@ export class Ground {
     }
   }
 
+  /** Files of a certificate that nobody trusts, made once. */
+  certificate(): { readonly KEY: string; readonly CERT: string } {
+    if (this.#certificate !== undefined) return this.#certificate;
+    const folder = this.folder();
+    const files = { KEY: join(folder, 'key.pem'), CERT: join(folder, 'cert.pem') };
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    execFileSync('openssl', ['req', '-x509', ...curve, '-subj', '/CN=localhost', '-keyout', files.KEY, '-out', files.CERT], { stdio: 'pipe' });
+    this.#certificate = files;
+    return files;
+  }
+
   /** Starts a process whose output is kept for `complain`. */
   spawn(command: string, args: readonly string[], { env = {}, cwd = '/', ipc = false }: SpawnOptions = {}): ChildProcess {
     const log = openSync(this.#log(), 'a');
@@ -80,15 +94,19 @@ export class Ground {
     if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}\n${this.printed()}`);
   }
 
-  /** Ends a process by its signal, and after a while without mercy; what it started goes along. */
+  /** Ends a process by its signal, and after a while without mercy; whatever else was started goes along. */
   async end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    if (child.exitCode === null && child.signalCode === null) {
-      const timer = setTimeout(() => child.kill('SIGKILL'), GENTLY_MS);
-      child.kill(signal);
-      await once(child, 'exit');
-      clearTimeout(timer);
-    }
+    await this.endAlone(child, signal, GENTLY_MS);
     this.killAll();
+  }
+
+  /** Ends a process, and nothing else. */
+  async endAlone(child: ChildProcess, signal: NodeJS.Signals, patienceMs: number): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
+    child.kill(signal);
+    await once(child, 'exit');
+    clearTimeout(timer);
   }
 
   /** Ends whatever was started here and still runs; when it returns nothing does. */
@@ -127,6 +145,15 @@ export class Ground {
 /** Direct children of a process that are alive. */
 export function childrenOf(parent: number): number[] {
   return processes().flatMap((one) => (one.parent === parent ? [one.pid] : []));
+}
+
+/** Whether a process runs this file; no script does, for its interpreter runs. */
+export function runs(pid: number, file: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === realpathSync(file);
+  } catch {
+    return false; // ended meanwhile
+  }
 }
 
 /** Whether a process runs; zombies don't. */
@@ -192,17 +219,35 @@ function isMarked(pid: number, mark: string): boolean {
   }
 }
 
-/** The body of one request on a connection of its own; undefined where there was no answer. */
-export function answerOf(port: number): Promise<string | undefined> {
+/** The first number in the answer to one request on a connection of its own; undefined where there was no answer. */
+export function answerOf(port: number, protocol: Protocol = 'http'): Promise<string | undefined> {
+  if (protocol === 'h2c' || protocol === 'h2') return answerOfHttp2(port, protocol);
   return new Promise((resolve) => {
     let text = '';
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+    const socket = dial(port, protocol);
     socket.setEncoding('latin1').setTimeout(5_000, () => socket.destroy());
-    socket.once('connect', () => socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'));
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
     socket.on('data', (part: string) => {
       text += part;
     });
     socket.on('error', () => {}); // refused or reset: no answer
     socket.once('close', () => resolve(/^HTTP\/1\.1 200 .*\r\n\r\n(?:\w+\r\n)?(\d+)/s.exec(text)?.[1]));
+  });
+}
+
+function answerOfHttp2(port: number, protocol: 'h2c' | 'h2'): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const session = http2.connect(`${protocol === 'h2' ? 'https' : 'http'}://127.0.0.1:${port}`, { rejectUnauthorized: false });
+    let text = '';
+    const stream = session.request({ ':path': '/' });
+    stream.setEncoding('latin1').on('data', (part: string) => {
+      text += part;
+    });
+    for (const each of [session, stream]) each.on('error', () => {}); // refused or reset: no answer
+    stream.once('close', () => {
+      session.destroy();
+      resolve(/^(\d+)/.exec(text)?.[1]);
+    });
+    stream.setTimeout(5_000, () => session.destroy());
   });
 }

@@ -1,8 +1,9 @@
 /** What every section of the benchmark gets, and is. */
-import type { Competitor, Running, Setting } from './competitors.ts';
-import { start } from './competitors.ts';
+import { type Competitor, start } from './competitors.ts';
+import type { Protocol } from './connections.ts';
 import type { Ground } from './ground.ts';
 import type { Goal, Metric, Results } from './results.ts';
+import type { Running, Setting } from './running.ts';
 import type { Tools } from './tools.ts';
 
 /** The circumstances of a run. */
@@ -15,6 +16,8 @@ export interface Bench {
   readonly durationMs: number;
   /** Fewer sizes and shorter waits: to see that it works, not what comes of it. */
   readonly isQuick: boolean;
+  /** Whether a protocol is wanted, where there are several. */
+  speaks(protocol: Protocol): boolean;
   /** Told what is going on. */
   say(text: string): void;
   /** Told what went wrong; it stays in the report. */

@@ -10,20 +10,31 @@ import { delimiter, join } from 'node:path';
 /** Debian package of each command. */
 const packages = {
   nginx: 'nginx-light',
+  haproxy: 'haproxy',
   gunicorn: 'gunicorn',
   puma: 'puma',
   start_server: 'libserver-starter-perl',
   wrk: 'wrk',
 } as const;
 
-const npmVersions = { pm2: '7.0.4', autocannon: '8.0.0' } as const;
+const npmVersions = { pm2: '7.0.4', autocannon: '8.0.0', ...(isRecent(22, 19) && { wattpm: '3.67.0', '@platformatic/node': '3.65.0' }) };
 
-export type Tool = keyof typeof packages | keyof typeof npmVersions;
+/** Watt starts on no older Node. */
+function isRecent(major: number, minor: number): boolean {
+  const [ours = 0, itsMinor = 0] = process.versions.node.split('.').map(Number);
+  return ours > major || (ours === major && itsMinor >= minor);
+}
+
+const npmCommands = ['pm2', 'autocannon', 'wattpm'] as const;
+
+export type Tool = keyof typeof packages | (typeof npmCommands)[number];
 
 /** A command, and what it says of its version. */
 interface Found {
   readonly path: string;
   readonly version: string;
+  /** Where npm has put it, and what it needs. */
+  readonly modules?: string;
 }
 
 export type Tools = Partial<Readonly<Record<Tool, Found>>>;
@@ -37,11 +48,13 @@ export function findTools(say: (text: string) => void): Tools {
     if (path !== undefined) found.set(tool, { path, version: debianVersion(path) });
   }
   const folder = installNpm(say);
-  for (const tool of Object.keys(npmVersions) as (keyof typeof npmVersions)[]) {
+  if (!isRecent(22, 19)) say('left out: wattpm; it needs Node 22.19 or later: run the benchmark on one');
+  for (const tool of npmCommands) {
     const manifest = join(folder, 'node_modules', tool, 'package.json');
-    if (!existsSync(manifest)) continue;
+    if (!existsSync(manifest) || (tool === 'wattpm' && !isRecent(22, 19))) continue;
     const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string; bin: string | Record<string, string> };
-    found.set(tool, { path: join(folder, 'node_modules', tool, typeof bin === 'string' ? bin : (bin[tool] as string)), version });
+    const modules = join(folder, 'node_modules');
+    found.set(tool, { path: join(modules, tool, typeof bin === 'string' ? bin : (bin[tool] as string)), version, modules });
   }
   return Object.fromEntries(found);
 }

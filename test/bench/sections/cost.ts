@@ -2,10 +2,11 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { BARE, competitors, OURS, program, start } from '../competitors.ts';
+import { BARE, competitors, OURS, start } from '../competitors.ts';
 import { pause } from '../ground.ts';
 import { monotonicMs } from '../measure.ts';
 import { activityOf, memoryOf } from '../probe.ts';
+import { program } from '../running.ts';
 import { type Bench, type Section, takeTurns, withRunning } from '../section.ts';
 import { timeReload } from './reload.ts';
 

@@ -1,11 +1,12 @@
 /** What grows with workers, connections and reloads; ours alone. */
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { AT_ONCE, competitors, OURS, type Running } from '../competitors.ts';
+import { AT_ONCE, competitors, OURS } from '../competitors.ts';
 import { isAlive, pause, until } from '../ground.ts';
 import { monotonicMs } from '../measure.ts';
 import { descriptorsOf, memoryOf } from '../probe.ts';
 import type { Results } from '../results.ts';
+import type { Running } from '../running.ts';
 import { type Bench, type Section, withRunning } from '../section.ts';
 import { timeReload } from './reload.ts';
 

@@ -1,7 +1,8 @@
 /** From the order to reload until new code answers, and until old code is gone; with nobody connected. */
-import { AT_ONCE, BARE, type Competitor, OURS, type Running } from '../competitors.ts';
+import { AT_ONCE, BARE, type Competitor, OURS } from '../competitors.ts';
 import { answerOf, isAlive, pause, until } from '../ground.ts';
 import { monotonicMs, quantile } from '../measure.ts';
+import type { Running } from '../running.ts';
 import { type Bench, type Section, takeTurns, withRunning } from '../section.ts';
 
 const SCENE = '1 worker';
