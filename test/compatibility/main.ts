@@ -7,7 +7,11 @@
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, installInto } from '../helpers/cache.ts';
-import { root } from '../helpers/rig.ts';
+import { type Client, missing } from '../helpers/interop/clients.ts';
+import { goesOn } from '../helpers/interop/goes-on.ts';
+import type { Protocol } from '../helpers/interop/talker.ts';
+import { root, temporaryFolder } from '../helpers/rig.ts';
+import { clientPackages, installChromium, largeClients } from './clients.ts';
 import { installed, type Layout, layOut } from './layouts.ts';
 import { companions, type Library, libraries } from './libraries.ts';
 import { compareProgram, programs } from './programs.ts';
@@ -15,6 +19,7 @@ import { type Reloaded, reloaded, reloadUnderLoad } from './reloads.ts';
 import { type Comparison, compare, count, filesOf } from './suites.ts';
 
 const AT_ONCE = 2;
+const RELOADS = 20;
 const wanted = process.argv.slice(2);
 const isWanted = (name: string) => wanted.length === 0 || wanted.includes(name);
 const folder = install();
@@ -30,6 +35,8 @@ console.log('\ninstalled by           program        answers  the same');
 if (isWanted('layouts')) for (const layout of layOut()) for (const file of installed) await tryLayout(layout, file);
 console.log('\nreloaded under load    answers  connections');
 for (const [name, trial] of Object.entries(reloaded)) if (isWanted(name) || isWanted('reloads')) await tryReloads(name, trial);
+console.log('\nclient');
+for (const client of largeClients(folder).filter(({ name }) => isWanted(name))) for (const protocol of client.speaks) await tryClient(client, protocol);
 console.log('\nlibrary                 files    plain: passed failed    supervised: passed failed    known to differ   seconds');
 for (const library of libraries.filter(({ name }) => isWanted(name))) await tryLibrary(library);
 for (const complaint of complaints) console.error(`\n${complaint}`);
@@ -37,7 +44,8 @@ process.exit(complaints.length === 0 ? 0 : 1);
 
 function install(): string {
   const path = cacheFolder('libraries');
-  const packages = [...libraries.map(({ name, version }) => `${name}@${version}`), ...companions];
+  const packages = [...libraries.map(({ name, version }) => `${name}@${version}`), ...companions, ...clientPackages];
+  if (isWanted('Chromium')) installChromium();
   const record = join(path, 'package.json');
   const { dependencies = {} } = existsSync(record) ? (JSON.parse(readFileSync(record, 'utf8')) as { dependencies?: Record<string, string> }) : {};
   const isComplete = packages.every((each) => dependencies[each.slice(0, each.lastIndexOf('@'))] === each.slice(each.lastIndexOf('@') + 1));
@@ -61,6 +69,15 @@ async function tryReloads(name: string, trial: Reloaded): Promise<void> {
     console.log(`${name.padEnd(23)}  FAILS`);
     complaints.push(`${name}: ${error instanceof Error ? error.message : error}`);
   }
+}
+
+async function tryClient(client: Client, protocol: Protocol): Promise<void> {
+  const reason = missing(client);
+  using scratch = temporaryFolder();
+  const course = { client, protocol, reloads: RELOADS, folder: scratch.path };
+  const complaint = reason ?? (await goesOn(course).then(() => undefined, String));
+  console.log(`${client.name} over ${protocol}, ${RELOADS} reloads: ${complaint ?? 'goes on'}`);
+  if (reason === undefined && complaint !== undefined) complaints.push(`${client.name} over ${protocol}: ${complaint}`);
 }
 
 async function tryLibrary(library: Library): Promise<void> {

@@ -73,6 +73,8 @@ export async function dialWebSocket(url: string, options: ClientOptions = {}, pr
 
 /** A client of `counts-messages.mjs` that never stops talking, and checks all that it gets. */
 export interface Talk {
+  /** Messages that were answered. */
+  readonly count: number;
   /** Resolves when so many more messages were answered. */
   answered(more: number): Promise<void>;
   /** Waits for the last answer. `generations` are those that have answered, in order. */
@@ -93,6 +95,9 @@ export function startTalk(wire: WebSocketWire): Talk {
   const timer = setInterval(() => wire.socket.send(`message ${++sent}`), TALK_PAUSE_MS);
   timer.unref(); // a test that fails meanwhile must end
   return {
+    get count() {
+      return answered;
+    },
     async answered(more) {
       const goal = answered + more;
       await wire.until(() => answered >= goal);
