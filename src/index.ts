@@ -2,6 +2,7 @@
  * The public API: what a program may import to take part in its own reload. A program needs none of it to be supervised.
  * Without a supervisor the same program runs as it is, and importing this makes its SIGTERM graceful.
  */
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { StateOptions } from './worker/handoff/carrier.ts';
 import type { DrainInfo } from './worker/hooks.ts';
@@ -57,23 +58,28 @@ export function listener(name: string): ListenTarget | undefined {
 }
 
 /** What goes with a connection to the worker that adopts it. */
-export interface HandoffOptions<State = unknown> {
+export interface HandoffOptions<State = unknown, Connection = Socket> {
   /**
    * Called when nothing of the connection is buffered, right before it leaves this process. What it returns arrives at
    * `adopt`: anything that can be structured-cloned, at most 65,536 bytes as V8 serializes it; more, or a throw, is logged,
    * and the connection stays here. `undefined` means "not now": it is asked again.
    */
-  export?(socket: Socket): State | undefined;
-  /** Called after the server's `connection` listeners, before anything is read. A throw refuses the connection: it goes back. */
-  adopt?(socket: Socket, state: State): void;
+  export?(connection: Connection): State | undefined;
+  /**
+   * Called after the server's `connection` listeners, before anything is read. A throw refuses the connection: it goes back. An HTTP/2 session, of which it is called
+   * after the `session` listeners, ends instead.
+   */
+  adopt?(connection: Connection, state: State): void;
 }
 
 /**
- * Lets the established connections of a server live on in the next worker at a reload. Plaintext HTTP/1.1 does so by itself,
- * between two requests; raw TCP and Unix sockets from this call on, whenever nothing is buffered either way. `false` excludes a server.
+ * Lets the established connections of a server live on in the next worker at a reload. Plaintext HTTP does so by itself,
+ * between two requests, or when a session has no stream open; raw TCP and Unix sockets from this call on, whenever nothing is buffered either way. `false` excludes a server.
  * Does nothing without a supervisor.
  */
-export function handoff<State>(server: Server, options: HandoffOptions<State> | false = {}): void {
+export function handoff<State>(server: Http2Server | Http2SecureServer, options?: HandoffOptions<State, ServerHttp2Session> | false): void;
+export function handoff<State>(server: Server, options?: HandoffOptions<State> | false): void;
+export function handoff(server: Server, options: object | false = {}): void {
   runtime.options.set(server, options as StateOptions | false);
 }
 

@@ -29,11 +29,15 @@ export function guarded<Args extends unknown[]>(run: (...args: Args) => void): (
 export function tellMistake(error: unknown): void {
   try {
     const { name, message, stack } = toReport(error);
-    const text = `an error of the supervisor's own, which harms the program no further: ${stack ?? `${name}: ${message}`}`;
-    if (told.has(message) || told.size >= MOST_MISTAKES) return;
-    told.add(message);
-    complain(text);
+    tellOnce(message, `an error of the supervisor's own, which harms the program no further: ${stack ?? `${name}: ${message}`}`);
   } catch {
     // an error that can't be described, or a channel that can't be written to: nobody can be told
   }
+}
+
+/** Tells of something, once. */
+export function tellOnce(key: string, text: string): void {
+  if (told.has(key) || told.size >= MOST_MISTAKES) return;
+  told.add(key);
+  complain(text);
 }

@@ -9,6 +9,8 @@ import type { TLSSocket } from 'node:tls';
 import { countOf, isOpen, isReceiving, rawOf, serverOf } from '../node/connection.ts';
 import { listens } from '../node/handle.ts';
 import { isHttp, parsedConnections } from '../node/http.ts';
+import { isHttp2Server, noteSession, sessionOf } from '../node/http2.ts';
+import { hasLeft } from '../node/http2-session.ts';
 import { OpenSet } from './open-set.ts';
 import { isPrivatePath } from './unix-path.ts';
 
@@ -111,8 +113,8 @@ export function isToolsOwn(server: Server): boolean {
 }
 
 /** Kind of a connection, for the account of a drain. */
-export function kindOf({ server, sessions }: WatchedServer, socket: Socket): string {
-  if ((socket as TLSSocket).alpnProtocol === 'h2' || (sessions.size > 0 && !isHttp(socket))) return 'http2';
+export function kindOf({ server }: WatchedServer, socket: Socket): string {
+  if ((socket as TLSSocket).alpnProtocol === 'h2' || sessionOf(socket)) return 'http2';
   if (isRawBehindTls(server, socket)) return 'tls';
   if (!isHttpServer(server)) return (socket as TLSSocket).encrypted ? 'tls' : socket.remoteFamily === undefined ? 'unix' : 'tcp';
   if (isHttp(socket)) return 'http';
@@ -177,11 +179,15 @@ function watch(server: Server, servers: Servers): WatchedServer {
     server,
     sockets: new OpenSet<Socket>(isOpen),
     secure: new OpenSet<TLSSocket>(isOpen),
-    sessions: new OpenSet<ServerHttp2Session>(({ destroyed }) => !destroyed),
+    sessions: new OpenSet<ServerHttp2Session>((session) => !session.destroyed && !hasLeft(session)),
   };
   const onSecure = (socket: TLSSocket) => void (isPrivate(servers, socket) || watched.secure.add(socket));
-  const onSession = (session: ServerHttp2Session) => void (isPrivate(servers, session.socket) || watched.sessions.add(session));
+  const onSession = (session: ServerHttp2Session) => {
+    if (isPrivate(servers, session.socket)) return;
+    noteSession(session);
+    watched.sessions.add(session);
+  };
   if ('setSecureContext' in server) server.on('secureConnection', onSecure);
-  if ('updateSettings' in server) server.on('session', onSession);
+  if (isHttp2Server(server)) server.on('session', onSession);
   return watched;
 }

@@ -4,10 +4,12 @@
  */
 import type { Server, Socket } from 'node:net';
 import { parsingServerOf } from '../node/http.ts';
+import { sessionOf, socketOf } from '../node/http2.ts';
 import type { DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
-import { closeSession } from './closing/http2.ts';
+import { closeSession, isClosing } from './closing/http2.ts';
 import { guarded } from './guard.ts';
+import { endWatch, watchSession } from './handoff/http2/watch.ts';
 import type { Candidate, Mover } from './handoff/mover.ts';
 import { mayMove, type Scope } from './handoff/pile.ts';
 import { isQuiet } from './handoff/plain.ts';
@@ -83,7 +85,7 @@ function look({ servers, registry, mover }: DrainScope, progress: number): Found
   };
   for (const watched of servers.list()) {
     const { server } = watched;
-    for (const session of watched.sessions.list()) closeSession(session);
+    candidates.push(...moveOrClose(mover, watched, progress));
     for (const socket of findSilent(watched)) idle.set(socket, watched);
     const connections = connectionsOf(watched, servers);
     const found = findIdle(connections);
@@ -91,7 +93,7 @@ function look({ servers, registry, mover }: DrainScope, progress: number): Found
     for (const server of found.servers) parsing.add(server);
     for (const socket of found.sure) sort(watched, socket);
     for (const socket of found.unsure) idle.set(socket, watched);
-    const others = connections.filter((socket) => parsingServerOf(socket) === undefined);
+    const others = connections.filter((socket) => parsingServerOf(socket) === undefined && sessionOf(socket) === undefined);
     if (!isHttpServer(server)) {
       if (mayMove(registry, server)) for (const socket of others) if (isQuiet(socket)) sort(watched, socket);
       continue;
@@ -100,6 +102,23 @@ function look({ servers, registry, mover }: DrainScope, progress: number): Found
     closeSomeWebSockets(others, progress);
   }
   return { idle, candidates, parsing };
+}
+
+/** A session moves if it can; those that could not by the second half of the drain timeout end, not all at once. @returns who may be quiet */
+function moveOrClose(mover: Mover, watched: WatchedServer, progress: number): Candidate[] {
+  const candidates: Candidate[] = [];
+  for (const session of watched.sessions.list()) {
+    const socket = socketOf(session);
+    const candidate = socket && { watched, socket };
+    const isInTime = socket && progress <= shareOf(socket) / 2 && !isClosing(session);
+    if (candidate && isInTime && mover.willMove(watched.server, socket) && watchSession(session, () => mover.seize(candidate))) {
+      candidates.push(candidate);
+    } else {
+      endWatch(session);
+      closeSession(session);
+    }
+  }
+  return candidates;
 }
 
 interface Since {

@@ -1,4 +1,4 @@
-/** HTTP/2 sessions end at a reload without losing a stream: RFC 9113 §6.8. */
+/** HTTP/2 sessions that don't move end at a reload without losing a stream: RFC 9113 §6.8. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialHttp2, type Frame, type Http2Wire, type as kinds } from '../helpers/http2-wire.ts';
@@ -21,7 +21,7 @@ function goaways(wire: Http2Wire): [last: number, code: number][] {
 }
 
 test('A stream that a client opens after the first GOAWAY is answered, and the final one comes with its round trip', async () => {
-  await using rig = await startMaster({ script });
+  await using rig = await startMaster({ script, flags: ['--no-handoff'] });
   const [old] = await rig.pids();
   using wire = await dialHttp2(rig.port());
   wire.get(1);
@@ -43,7 +43,7 @@ test('A stream that a client opens after the first GOAWAY is answered, and the f
 });
 
 test('A session that was never used ends the same way', async () => {
-  await using rig = await startMaster({ script });
+  await using rig = await startMaster({ script, flags: ['--no-handoff'] });
   using wire = await dialHttp2(rig.port());
   await wire.until(({ type, flags }) => type === kinds.settings && flags === 1);
   await rig.hup();
@@ -54,7 +54,7 @@ test('A session that was never used ends the same way', async () => {
 });
 
 test('A session whose client never answers the PING ends all the same, with what it had begun', async () => {
-  await using rig = await startMaster({ script, flags: ['--drain-timeout', '60s'] });
+  await using rig = await startMaster({ script, flags: ['--no-handoff', '--drain-timeout', '60s'] });
   using wire = await dialHttp2(rig.port());
   wire.get(1);
   await wire.answer(1);

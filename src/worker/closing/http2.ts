@@ -15,6 +15,11 @@ const noticed = new WeakSet<ServerHttp2Session>();
 /** What had come by the last look at a session that was idle then. */
 const idleAt = new WeakMap<ServerHttp2Session, number | undefined>();
 
+/** It has been told, or is about to be. */
+export function isClosing(session: ServerHttp2Session): boolean {
+  return triedAt.has(session);
+}
+
 /** Ends a session without losing a stream. To be called again and again. */
 export function closeSession(session: ServerHttp2Session): void {
   if (session.destroyed || session.closed || noticed.has(session)) return;

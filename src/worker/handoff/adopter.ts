@@ -4,7 +4,7 @@ import type { ConnectionHandle } from '../../node/connection.ts';
 import type { FromWorker, ToWorker } from '../../protocol/worker.ts';
 import { type Arrival, type Baggage, type Berth, type Carrier, importState } from './carrier.ts';
 import { pileFor, type Scope } from './pile.ts';
-import { stateOptions } from './registry.ts';
+import { mark, stateOptions } from './registry.ts';
 
 type Adopt = Extract<ToWorker, { type: 'adopt' }>;
 
@@ -84,6 +84,7 @@ function receiveAs({ server, carrier, berth, baggage, state }: Plan, { servers, 
     registry.adopted.add(arrival.socket);
     servers.track(server, arrival.socket);
     carrier.adopt({ server, arrival, baggage, state, options: stateOptions(registry, server) });
+    mark(registry.adopted, arrival.socket, carrier);
     arrival.settle();
     return undefined;
   } catch (error) {

@@ -55,6 +55,8 @@ export interface Carrier {
   readonly leavesSilently?: boolean;
   /** Only the program knows whether such a connection is idle: it is asked before one is closed for that, as for a move. */
   readonly isProgramsOwn?: boolean;
+  /** What the program knows such a connection by, besides its socket. */
+  ownerOf?(socket: Socket): object | undefined;
   /** Looks at a connection with nothing buffered either way; it is detached in the same tick. @returns undefined: not now @throws what `export` throws */
   pack(departure: Departure): Baggage | undefined;
   /** Lets go of the socket, whose handle is taken right after this. */

@@ -14,7 +14,7 @@ import { connectionsOf, kindOf, type WatchedServer } from '../servers.ts';
 import type { Baggage, Stay } from './carrier.ts';
 import { type Departed, makeDeparted } from './departed.ts';
 import { type Pile, pileOf, type Scope } from './pile.ts';
-import { hasOptedIn, stateOptions } from './registry.ts';
+import { hasOptedIn, mark, stateOptions } from './registry.ts';
 import { makeSuccession, type Succession } from './succession.ts';
 import { type Return, takeBack } from './take-back.ts';
 
@@ -61,6 +61,8 @@ export interface Mover {
   mayClose(candidate: Candidate): boolean;
   /** These are quiet now; they replace what was given before. */
   consider(candidates: readonly Candidate[]): void;
+  /** This one is quiet at this moment, and may not be at another: it goes before all others, if anything can. */
+  seize(candidate: Candidate): void;
   onMoved(id: number): void;
   onStay(answer: Extract<ToWorker, { type: 'stay' }>): void;
   /** Offers nothing any more. */
@@ -145,6 +147,10 @@ class ConnectionMover implements Mover {
     this.#queue = (this.succession.areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
     this.#pump();
     this.#settleWhenDone();
+  }
+
+  seize(candidate: Candidate): void {
+    if (!this.#hasStopped && !this.succession.areAwaited && this.#hasRoom()) this.#offer(candidate);
   }
 
   onMoved(id: number): void {
@@ -253,7 +259,7 @@ class ConnectionMover implements Mover {
     const { transport, carrier } = pile;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
-    registry.handedOff.add(socket);
+    mark(registry.handedOff, socket, carrier);
     carrier.letGo?.({ server, socket, options: stateOptions(registry, server) });
     const loan = transport.lend(socket, !carrier.leavesSilently || hasOptedIn(registry, server));
     this.#flights.set(id, { server, socket, kind, pile, baggage: packed.baggage, loan, offeredAt: performance.now() });

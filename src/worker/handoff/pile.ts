@@ -1,9 +1,11 @@
 /** What a connection is made of: the one place where that is found out, by whoever lets it go and by whoever takes it in. */
 import type { Server, Socket } from 'node:net';
 import { isHttp, isReadByParserAlone } from '../../node/http.ts';
+import { isHttp2Server, sessionOf } from '../../node/http2.ts';
 import { isHttpServer, type Servers } from '../servers.ts';
 import type { Baggage, Carrier, Transport } from './carrier.ts';
 import { httpCarrier } from './http.ts';
+import { http2Carrier } from './http2/carrier.ts';
 import { plainTransport } from './plain.ts';
 import { rawCarrier } from './raw.ts';
 import { hasOptedIn, type Registry } from './registry.ts';
@@ -20,10 +22,10 @@ export interface Scope {
   readonly registry: Registry;
 }
 
-/** HTTP/1.1 moves unless it opted out, anything else if it opted in; nothing moves of which nobody carries the transport. */
+/** HTTP moves unless it opted out, anything else if it opted in; nothing moves of which nobody carries the transport. */
 export function mayMove({ options }: Registry, server: Server): boolean {
   const said = options.get(server);
-  return said !== false && transportOf(server) !== undefined && (said !== undefined || isHttpServer(server));
+  return said !== false && transportOf(server) !== undefined && (said !== undefined || isHttpServer(server) || isHttp2Server(server));
 }
 
 /** Who carries a connection away; undefined: it stays where it is. */
@@ -50,14 +52,16 @@ function transportOf(server: Server): Transport | undefined {
  * By itself moves only what is Node's own from its first byte to its last: accepted by the server, given to the parser at once, and read by nobody else.
  */
 function carrierOf({ servers, registry }: Scope, server: Server, socket: Socket): Carrier | undefined {
-  if (!isHttpServer(server)) return rawCarrier;
+  if (sessionOf(socket)) return http2Carrier;
+  if (!isHttpServer(server)) return isHttp2Server(server) ? undefined : rawCarrier;
   if (!isHttp(socket)) return registry.upgraded.find((carrier) => carrier.owns(socket));
   const isNodes = isReadByParserAlone(socket) && (servers.isFirstHand(socket) || hasOptedIn(registry, server));
   return isNodes ? httpCarrier : undefined;
 }
 
 function takerOf(registry: Registry, server: Server, baggage: Baggage): Carrier | undefined {
-  if (baggage.kind === 'raw') return isHttpServer(server) ? undefined : rawCarrier;
+  if (baggage.kind === 'http2') return isHttp2Server(server) ? http2Carrier : undefined;
+  if (baggage.kind === 'raw') return isHttpServer(server) || isHttp2Server(server) ? undefined : rawCarrier;
   if (!isHttpServer(server)) return undefined;
   return baggage.kind === 'http' ? httpCarrier : registry.upgraded.find((carrier) => carrier.accepts(server, baggage));
 }

@@ -1,6 +1,6 @@
 /** What the program has said about moving. */
-import type { Server } from 'node:net';
-import type { StateOptions, UpgradedCarrier } from './carrier.ts';
+import type { Server, Socket } from 'node:net';
+import type { Carrier, StateOptions, UpgradedCarrier } from './carrier.ts';
 
 /** One a process. */
 export interface Registry {
@@ -16,6 +16,13 @@ export interface Registry {
 /** A registry in which nothing stands yet. */
 export function makeRegistry(): Registry {
   return { options: new WeakMap(), upgraded: [], adopted: new WeakSet(), handedOff: new WeakSet() };
+}
+
+/** The program is to know this of a connection, by whatever it knows that. */
+export function mark(set: WeakSet<object>, socket: Socket, carrier: Carrier): void {
+  set.add(socket);
+  const owner = carrier.ownerOf?.(socket);
+  if (owner) set.add(owner);
 }
 
 /** Its program knows that connections move. */

@@ -4,7 +4,7 @@ import type { Loan } from '../../node/connection.ts';
 import { lingerClose } from '../closing/linger.ts';
 import { type Arrival, type Baggage, type Berth, importState } from './carrier.ts';
 import type { Pile, Scope } from './pile.ts';
-import { stateOptions } from './registry.ts';
+import { mark, stateOptions } from './registry.ts';
 
 /** What it had with it. */
 export interface Return {
@@ -36,6 +36,7 @@ function adoptAgain({ servers, registry }: Scope, returned: Return, complain: (t
     registry.adopted.add(arrival.socket);
     servers.track(server, arrival.socket);
     pile.carrier.adopt({ server, arrival, baggage, state: importState(baggage), options: stateOptions(registry, server) });
+    mark(registry.adopted, arrival.socket, pile.carrier);
     arrival.settle();
   } catch (error) {
     complain(`a connection that nobody took could not be taken back: ${error instanceof Error ? error.stack : String(error)}`);
