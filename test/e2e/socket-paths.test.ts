@@ -1,9 +1,11 @@
 /** The path of a Unix socket leads to the service as long as it serves there, whatever the program or somebody else does to it. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, lstatSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { ask, fixture, poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
@@ -135,3 +137,22 @@ async function isReached(rig: Rig, path: string): Promise<void> {
   const { text } = await ask('http://localhost', { socketPath: path });
   assert.ok((await rig.pids()).includes(Number(text)), `answered by ${text}`);
 }
+
+test('A path that no address can hold fails, or is cut off, as without a supervisor', async () => {
+  for (const length of [108, 109, 200, 5000]) {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'p'.repeat(length - folder.path.length - 1));
+    const file = join(folder.path, 'options.json');
+    writeFileSync(file, JSON.stringify([{ path }, { port: 0 }]));
+    const plain = spawn(process.execPath, [fixture('listens.cjs'), file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(plain, 'close');
+    const outcome: string[] = [];
+    for await (const line of createInterface({ input: plain.stdout })) if (outcome.push(line) === 2) plain.kill();
+    await ended;
+    for (const name of readdirSync(folder.path)) if (name.startsWith('p')) rmSync(join(folder.path, name));
+    await using rig = await startMaster({ script: 'listens.cjs', args: [file] });
+    await rig.waitFor(() => rig.stdout.trimEnd().split('\n').length === 2 || undefined, 'both outcomes');
+    const ofPath = (lines: readonly string[]) => lines.map((line) => ({ ...(JSON.parse(line) as { index: number }), pid: 0 })).find(({ index }) => index === 0);
+    assert.deepEqual(ofPath(rig.stdout.trimEnd().split('\n')), ofPath(outcome), String(length));
+  }
+});

@@ -12,9 +12,11 @@ const SILENCE_MS = 500;
 /** A client that never pauses, and gets no answers, is not waited for longer. */
 const PATIENCE_MS = 5_000;
 /** Promises that are kept before it is looked which have settled. */
-const MOST_BEGUN = 32;
-/** So rarely that is looked at, since a look takes as long as a message does; in between the older half is dropped: who has begun first has mostly ended first. */
-const LOOK_MS = 50;
+const FIRST_ROOM = 32;
+/** So rarely that is looked at, since a look at a promise takes about as long as a message does. Until then the room grows. */
+const LOOK_MS = 10;
+/** In the largest room the older half is dropped instead: who has begun first has mostly ended first. */
+const LARGEST_ROOM = 256;
 
 interface Watch {
   readonly since: number;
@@ -42,7 +44,7 @@ let lookedAt = 0;
 /** From now on it is known which listeners of `event` have not done yet with what they were given. */
 export function followTalk(talker: EventEmitter, event: string): void {
   if (talks.has(talker) || talker.emit !== EventEmitter.prototype.emit || !emitsPlainly(talker)) return;
-  talks.set(talker, { event, begun: [], room: MOST_BEGUN });
+  talks.set(talker, { event, begun: [], room: FIRST_ROOM });
   Object.defineProperty(talker, 'emit', { value: emitAndKeep, writable: true, configurable: true, enumerable: false }); // as it is inherited
 }
 
@@ -50,7 +52,7 @@ export function followTalk(talker: EventEmitter, event: string): void {
 export function isOwed(talker: EventEmitter, [event, answer]: readonly [event: string, answer: string], bytesRead: number = 0): boolean {
   followTalk(talker, event);
   const now = performance.now();
-  const talk = talks.get(talker) ?? { event, begun: [], room: MOST_BEGUN };
+  const talk = talks.get(talker) ?? { event, begun: [], room: FIRST_ROOM };
   talks.set(talker, talk);
   const watch = talk.watch ?? begin(talker, talk, answer, bytesRead);
   if (bytesRead > watch.bytesRead && watch.lastAt < now - SILENCE_MS) deliver(watch);
@@ -101,10 +103,14 @@ function keep(talk: Talk, promise: unknown): void {
 
 function makeRoom(talk: Talk): void {
   const now = performance.now();
-  if (talk.watch === undefined && now - lookedAt < LOOK_MS) return void talk.begun.splice(0, talk.room / 2);
+  if (talk.watch === undefined && now - lookedAt < LOOK_MS) {
+    if (talk.room < LARGEST_ROOM) talk.room *= 2;
+    else talk.begun.splice(0, talk.room / 2);
+    return;
+  }
   lookedAt = now;
   talk.begun = talk.begun.filter(isPending);
-  talk.room = Math.max(MOST_BEGUN, 2 * talk.begun.length);
+  talk.room = Math.max(FIRST_ROOM, 2 * talk.begun.length);
 }
 
 /** Looked at, not listened to: a promise with a listener counts as handled, and a program that hears of unhandled rejections would hear of one less. */
