@@ -244,6 +244,33 @@ test('Secrets are found in no heap snapshot and no printed socket, native or mov
   server.close();
 });
 
+test('What was noted of a connection, and what it has moved with, is zeroed when it ends', async (t) => {
+  const { alloc } = Buffer;
+  const made: Buffer[] = [];
+  t.mock.method(Buffer, 'alloc', (...args: Parameters<typeof alloc>) => {
+    const buffer = alloc(...args);
+    if (buffer.length > 0 && buffer.length <= 3 * 48) made.push(buffer);
+    return buffer;
+  });
+  await using meeting = await meet();
+  const noted = made.splice(0);
+  assert.equal(noted.filter(isSet).length, 1, 'one Buffer holds the secrets of a connection');
+  const moved = moveSurely(meeting.server, meeting.native);
+  assert.equal(noted.filter(isSet).length, 0, 'nothing is kept by who has let go of it');
+  assert.ok(made.filter(isSet).length > 3, 'who goes on has secrets and what is derived from them');
+  moved.destroy();
+  await once(moved, 'close');
+  assert.equal(made.filter(isSet).length, 0, 'nothing is kept of a connection that has moved and ended');
+  await using other = await meet();
+  other.native.destroy();
+  await once(other.native, 'close');
+  assert.equal(made.filter(isSet).length, 0, 'nothing is kept of a native connection that has ended');
+});
+
+function isSet(bytes: Buffer): boolean {
+  return bytes.some((byte) => byte !== 0);
+}
+
 function find(truth: readonly number[][], ...printed: unknown[]): number {
   using folder = makeFolder();
   const text =
