@@ -7,6 +7,7 @@ import { type ChildProcess, type ForkOptions, fork, spawn } from 'node:child_pro
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { systemCode } from './errors.ts';
+import { bindDatagramHandle, type DatagramHandle } from './node/datagram.ts';
 import { bindHandle, type ListenHandle } from './node/handle.ts';
 import { rememberChannel } from './node/unended-line.ts';
 import { readProcessStat } from './process-stat.ts';
@@ -42,6 +43,8 @@ export interface Kernel extends Clock {
   openTickets(path: string): Tickets;
   /** Binds without listening. @returns the handle, or an errno below 0 */
   bind(address: string, port: number, addressType: number, flags: number): ListenHandle | number;
+  /** Binds without receiving. @returns as above */
+  bindDatagram(address: string, port: number, addressType: number, flags: number): DatagramHandle | number;
 }
 
 /** A spawn takes six descriptors at once, and its child some until it has begun. */
@@ -80,6 +83,7 @@ export const kernel: Kernel = {
   hasLiving: (group) => hasLivingIn('/proc', group),
   openTickets: makeTickets,
   bind: bindHandle,
+  bindDatagram: bindDatagramHandle,
 };
 
 /** @returns false: ESRCH, there is nobody */

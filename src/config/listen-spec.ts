@@ -1,9 +1,9 @@
-/** The grammar of `--listen`: `[HOST:]PORT` or `unix:/path`, each with `,name=NAME` and, for a path, `,mode=OCTAL`. */
+/** The grammar of `--listen`: `[HOST:]PORT`, `udp:[HOST:]PORT` or `unix:/path`, each with `,name=NAME` and, for a path, `,mode=OCTAL`. */
 import { isIP } from 'node:net';
 
-/** An address to hold. `host: null` is every address, IPv6 and IPv4 alike. */
+/** An address to hold. `host: null` is every address, IPv6 and IPv4 alike; for UDP, where a socket is of one family, every IPv4 address. */
 export type ListenSpec = { readonly name: string | null } & (
-  | { readonly kind: 'tcp'; readonly host: string | null; readonly port: number }
+  | { readonly kind: 'tcp' | 'udp'; readonly host: string | null; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string; readonly mode: number | null }
 );
 
@@ -23,14 +23,15 @@ export function parseListenSpec(text: string): ListenSpec | undefined {
   if (address === undefined || more.length > 0) return undefined;
   const path = /^unix:(\/.+)$/.exec(address)?.[1];
   if (path !== undefined) return { kind: 'unix', name, path, mode };
-  return mode === null ? parseHostPort(address, name) : undefined;
+  if (mode !== null) return undefined;
+  return address.startsWith('udp:') ? parseHostPort('udp', address.slice(4), name) : parseHostPort('tcp', address, name);
 }
 
-function parseHostPort(address: string, name: string | null): ListenSpec | undefined {
+function parseHostPort(kind: 'tcp' | 'udp', address: string, name: string | null): ListenSpec | undefined {
   const [, bracketed, plain, digits] = /^(?:(?:\[([^\]]+)\]|([^:[\]]*)):)?(\d{1,5})$/.exec(address) ?? [];
   const port = Number(digits);
   if (digits === undefined || port > 65535) return undefined;
-  if (bracketed !== undefined) return isIP(bracketed) === 6 ? { kind: 'tcp', name, host: bracketed, port } : undefined;
-  if (plain === undefined || plain === '' || plain === '*') return { kind: 'tcp', name, host: null, port };
-  return /^[\w.-]+$/.test(plain) ? { kind: 'tcp', name, host: plain, port } : undefined;
+  if (bracketed !== undefined) return isIP(bracketed) === 6 ? { kind, name, host: bracketed, port } : undefined;
+  if (plain === undefined || plain === '' || plain === '*') return { kind, name, host: null, port };
+  return /^[\w.-]+$/.test(plain) ? { kind, name, host: plain, port } : undefined;
 }

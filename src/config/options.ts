@@ -40,9 +40,9 @@ export const options: Readonly<Record<string, Option>> = {
   ),
   workers: option(form('a whole number from 1 to 1024, or "auto"', toWorkers), 1, 'Worker processes; auto: one a core', { value: 'N|auto' }),
   listen: option(
-    list(form('[HOST:]PORT or unix:/path, with ",name=NAME" or ",mode=OCTAL" added', toListenSpec)),
+    list(form('[HOST:]PORT, udp:[HOST:]PORT or unix:/path, with ",name=NAME" or ",mode=OCTAL" added', toListenSpec)),
     [],
-    'Address to hold from the start, [HOST:]PORT or unix:/path',
+    'Address to hold from the start, [HOST:]PORT, udp:[HOST:]PORT or unix:/path',
     {
       kind: 'list',
       value: 'ADDRESS',

@@ -13,6 +13,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { ConnectionHandle } from './connection.ts';
+import type { DatagramHandle } from './datagram.ts';
 import type { ListenHandle } from './handle.ts';
 
 const COMMAND = 'NODE_GRACEFUL_SUPER';
@@ -23,7 +24,7 @@ interface Envelope {
 }
 
 /** What can come along with a message. */
-export type Handle = ListenHandle | ConnectionHandle;
+export type Handle = ListenHandle | DatagramHandle | ConnectionHandle;
 
 /** Either end of a channel. */
 export type Channel = ChildProcess | NodeJS.Process;

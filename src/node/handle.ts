@@ -17,15 +17,19 @@
 import { AsyncResource } from 'node:async_hooks';
 import type net from 'node:net';
 
-/** A listening socket as libuv has it (`TCP` or `Pipe`). */
-export interface ListenHandle {
-  listen(backlog: number): number;
+/** A socket as libuv has it. */
+export interface SocketHandle {
   close(callback?: () => void): void;
   readonly fd?: number;
+  getsockname?(into: SocketName): number;
+}
+
+/** A listening socket (`TCP` or `Pipe`). */
+export interface ListenHandle extends SocketHandle {
+  listen(backlog: number): number;
   open?(fd: number): number;
   readStart?(): number;
   readStop?(): number;
-  getsockname?(into: SocketName): number;
   /** Not of a Unix socket. */
   getpeername?(into: SocketName): number;
   /** Called by libuv for each accepted connection; set by Node when a server listens. */
@@ -91,19 +95,19 @@ export function openHandle(fd: number): ListenHandle | number {
 }
 
 /** The port that a handle is bound to; 0 for a Unix socket. */
-export function portOf(handle: ListenHandle): number {
+export function portOf(handle: SocketHandle): number {
   return nameOf(handle).port ?? 0;
 }
 
 /** What a handle is bound to; empty for a Unix socket. */
-export function nameOf(handle: ListenHandle): SocketName {
+export function nameOf(handle: SocketHandle): SocketName {
   const name: SocketName = {};
   handle.getsockname?.(name);
   return name;
 }
 
 /** True for a connection, which is no listener; of Unix sockets it can't be told. */
-export function hasPeer(handle: ListenHandle): boolean {
+export function hasPeer(handle: Pick<ListenHandle, 'getpeername'>): boolean {
   return handle.getpeername?.({}) === 0;
 }
 
@@ -118,7 +122,7 @@ export function holdBack(handle: ListenHandle, backlog: number, isAdmitted: bool
 }
 
 /** Calls back once when the handle is closed, whoever does it: a program can remove event listeners, and this not. */
-export function whenClosed(handle: ListenHandle, onClosed: () => void): void {
+export function whenClosed(handle: SocketHandle, onClosed: () => void): void {
   const close = handle.close;
   handle.close = (callback) => {
     handle.close = close;
@@ -143,7 +147,7 @@ export function delayClose(server: net.Server): () => void {
   Object.defineProperty(server, '_emitCloseIfDrained', { value, configurable: true, writable: true, enumerable: false });
   return AsyncResource.bind(() => {
     Reflect.deleteProperty(server, '_emitCloseIfDrained');
-    if (isDue) server.emit('close');
+    if (isDue) process.nextTick(() => server.emit('close')); // what a listener throws is the program's own
   });
 }
 
@@ -187,7 +191,7 @@ export function listens(server: net.Server): boolean {
 }
 
 /** It was not closed, whoever has it by now. */
-export function isOpen(handle: ListenHandle): boolean {
+export function isOpen(handle: SocketHandle): boolean {
   return (handle.fd ?? 0) >= 0;
 }
 

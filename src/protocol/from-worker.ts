@@ -4,6 +4,7 @@ import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from './worker.ts';
 
 const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
+const address = v.pipe(v.string(), v.maxLength(256));
 const counts = v.record(label, v.pipe(whole, v.minValue(0)));
 const reasons = v.optional(v.record(v.pipe(v.string(), v.maxLength(512)), v.pipe(whole, v.minValue(0))));
 const TEXT_LIMIT = 64 * 1024;
@@ -31,6 +32,7 @@ const message = v.variant('type', [
   v.object({
     type: v.literal('listen'),
     id: whole,
+    isDatagram: v.boolean(),
     address: v.nullable(v.pipe(v.string(), v.maxLength(4096))),
     port: v.pipe(whole, v.minValue(-1), v.maxValue(65535)),
     addressType: v.picklist([4, 6, -1]),
@@ -44,6 +46,7 @@ const message = v.variant('type', [
     serverData: v.unknown(),
   }),
   v.object({ type: v.literal('closed'), id: whole }),
+  v.object({ type: v.literal('membership'), id: whole, isMember: v.boolean(), source: v.nullable(address), group: address, via: v.nullable(address) }),
   v.object({ type: v.literal('listening'), isListening: v.boolean() }),
   v.object({ type: v.literal('ready'), isQuiet: v.optional(v.boolean()) }),
   v.object({ type: v.literal('preflight-failed'), failure }),

@@ -3,19 +3,24 @@
  * What a worker says is parsed by `from-worker.ts` before the master believes it.
  */
 
-/** The address a program listens on, as Node has understood it. */
+/** The address a program listens on, or binds a datagram socket to, as Node has understood it. */
 export interface ListenQuery {
+  /** UDP; otherwise a stream. */
+  readonly isDatagram: boolean;
   /** IP address or absolute path; null: every address. */
   readonly address: string | null;
   /** -1 for a Unix socket. */
   readonly port: number;
   /** 4, 6, or -1 for a Unix socket. */
   readonly addressType: number;
-  /** UV_TCP_* flags; 1 is IPv6 only. */
+  /** UV_TCP_*, UV_UDP_*: 1 is IPv6 only, 4 of a datagram socket SO_REUSEADDR. */
   readonly flags: number;
   /** 0: none was named. */
   readonly backlog: number;
-  /** Counts a worker's listens on port 0 of the same address: each gets its own port, and in the successor the same again. */
+  /**
+   * Counts a worker's listens on port 0 of the same address: each gets its own port, and in the successor the same again. So it is with datagram sockets that
+   * share an address by SO_REUSEADDR.
+   */
   readonly index: number;
   readonly readableAll: boolean;
   readonly writableAll: boolean;
@@ -25,6 +30,15 @@ export interface ListenQuery {
   readonly isFinal: boolean;
   /** TLS ticket keys as `tls.Server` exports them, so that sessions resume in every worker. */
   readonly serverData: unknown;
+}
+
+/** What a datagram socket gets. */
+export interface GroupMembership {
+  /** null: whoever sends to the group. */
+  readonly source: string | null;
+  readonly group: string;
+  /** Address of an interface; null: one that the system picks. */
+  readonly via: string | null;
 }
 
 /** Connections by kind: `http`, `http2`, `websocket`, `upgraded`, `tls`, `tcp`, `unix`. */
@@ -77,6 +91,8 @@ export type FromWorker =
   | ({ readonly type: 'listen'; readonly id: number } & ListenQuery)
   /** `id`: of the `listen` whose socket the program has closed; answered by `let-go`. */
   | { readonly type: 'closed'; readonly id: number }
+  /** `id`: of the bind whose socket has joined a multicast group, or is to leave it unless others want it. */
+  | ({ readonly type: 'membership'; readonly id: number; readonly isMember: boolean } & GroupMembership)
   /** Some server of the program listens, or none does any more. */
   | { readonly type: 'listening'; readonly isListening: boolean }
   /** `isQuiet`: it was asked, and listens nowhere. */
@@ -194,7 +210,7 @@ export const INDEX_VARIABLE = 'GRACEFUL_SUPER_WORKER_INDEX';
  * Of identity and messages; another number with whatever a runtime or a master of before would misunderstand. Both are mostly of one package, since the master keeps
  * the runtime; a package that is replaced in the moment of a start can bring two together.
  */
-export const WORKER_PROTOCOL = 1;
+export const WORKER_PROTOCOL = 2;
 
 /** What stands there: JSON and a line break. */
 export interface WorkerIdentity {
@@ -214,8 +230,8 @@ export interface WorkerIdentity {
   /** Descriptor over which a thread of it is asked where it hangs; null: it has none. */
   readonly watcher: number | null;
   readonly times: DrainTimes;
-  /** Named listeners of the master: what to give to `server.listen`. */
-  readonly listeners: Readonly<Record<string, { readonly host?: string; readonly port: number } | { readonly path: string }>>;
+  /** Named listeners of the master: what to give to `server.listen`, or to `socket.bind`. */
+  readonly listeners: Readonly<Record<string, { readonly host?: string; readonly address?: string; readonly port: number } | { readonly path: string }>>;
 }
 
 /** A request as it is configured: `/healthz`, `:8080/healthz`. */

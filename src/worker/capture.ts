@@ -1,25 +1,32 @@
 /**
- * How `server.listen()` of an unmodified program gets the master's listener. Until the worker is admitted its servers
- * believe that they listen, but accept nothing, so a new generation meets no client before all of it is ready.
+ * How `server.listen()` and `socket.bind()` of an unmodified program get the master's sockets. Until the worker is admitted its servers believe that they listen,
+ * but accept nothing, nor do its datagram sockets receive, so a new generation meets no client before all of it is ready.
  * What the program closes is told by its handle: until the master has let go of it, its server is not closed yet.
  */
+import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
-import { resolve } from 'node:path';
+import { answerBinds, type Binding, type BindQuery } from '../node/bind.ts';
 import { holdServers } from '../node/children.ts';
-import { delayClose, failListen, holdBack, isOpen, keepPromise, type ListenHandle, promise, whenClosed } from '../node/handle.ts';
-import { answerListens, exportServerData, importServerData, type Listening, type ServerQuery } from '../node/listen.ts';
-import type { ListenQuery, ToWorker } from '../protocol/worker.ts';
+import type { DatagramHandle } from '../node/datagram.ts';
+import { isOpen, type ListenHandle, whenClosed } from '../node/handle.ts';
+import { answerListens, type Listening, type ServerQuery } from '../node/listen.ts';
+import type { GroupMembership, ListenQuery } from '../protocol/worker.ts';
+import { type Claimant, claimantOf, datagramClaimantOf, pathOf, type Reply } from './claimant.ts';
+import type { Datagrams } from './datagrams.ts';
 import type { Servers } from './servers.ts';
-import { isPrivatePath, isTooLong, umask } from './unix-path.ts';
+import { isPrivatePath, isTooLong } from './unix-path.ts';
 
-type Reply = Extract<ToWorker, { type: 'listener' }>;
+const LAST_PORT = 65_535;
 
 /** What capture needs of its worker. */
 export interface CaptureHost {
   readonly servers: Pick<Servers, 'named'>;
+  readonly datagrams: Datagrams;
   ask(id: number, query: ListenQuery): void;
   /** The program has closed what it got for that listen. */
   tellClosed(id: number): void;
+  /** The socket of that bind is to be in a multicast group, or need not be. */
+  tellMembership(id: number, membership: GroupMembership, isMember: boolean): void;
   /** Nothing is accepted before the admission. */
   holdsBack(): boolean;
   /** Whether the program has been ready: a port that is any free one, opened later, is known to whom it was told to, and nobody else is to have it. */
@@ -31,30 +38,26 @@ export interface CaptureHost {
 }
 
 interface Asked {
-  readonly server: Server;
-  /** As the program has it: a path may be relative. */
-  readonly address: string | null;
+  readonly claimant: Claimant;
   readonly query: ListenQuery;
-  readonly listening: Listening;
-  /** It was promised: the server believes that it listens. */
+  /** It was promised: the claimant believes that it has it. */
   readonly isPromised: boolean;
   leave(): void;
 }
 
 interface Held {
-  readonly server: Server;
-  readonly handle: ListenHandle;
-  readonly listen: () => number;
+  readonly claimant: Claimant;
+  readonly handle: ListenHandle | DatagramHandle;
   readonly reply: Reply;
-  readonly port: number;
+  readonly begin: () => number;
 }
 
-/** The worker's side of listener custody. */
+/** The worker's side of custody. */
 export class Capture {
   readonly #host: CaptureHost;
   readonly #pending = new Map<number, Asked>();
   readonly #promised = new Set<Asked>();
-  /** Servers whose `close` waits until the address is free. */
+  /** Claimants whose `close` waits until the address is free. */
   readonly #closing = new Map<number, () => void>();
   readonly #held: Held[] = [];
   readonly #places = placeKeeper();
@@ -63,11 +66,12 @@ export class Capture {
   #isAdmitted = false;
   #lastId = 0;
 
-  /** Installs the hook. */
+  /** Installs the hooks. */
   constructor(host: CaptureHost) {
     this.#host = host;
     this.#releaseChildren = holdServers((it) => this.#isHeld(it));
     answerListens((server, query, listening) => this.#onListen(server, query, listening));
+    answerBinds((socket, query, binding) => this.#onBind(socket, query, binding));
   }
 
   /** True while an answer to a listen is awaited. */
@@ -86,12 +90,12 @@ export class Capture {
   }
 
   /** The master's answer. */
-  onReply(reply: Reply, handle: ListenHandle | undefined): void {
+  onReply(reply: Reply, handle: ListenHandle | DatagramHandle | undefined): void {
     const asked = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
     if (asked === undefined) handle?.close();
-    else if (handle !== undefined && reply.errno >= 0) this.#grant(reply.id, asked, reply, handle);
-    else if (reply.isPromised) this.#promise(asked, reply);
+    else if (handle !== undefined && reply.errno >= 0) this.#grant(asked, reply, handle);
+    else if (reply.isPromised && asked.claimant.promise) this.#promise(asked, asked.claimant.promise(reply), reply);
     else fail(asked, reply);
     this.#releaseChildren();
     this.#host.onChange();
@@ -120,12 +124,12 @@ export class Capture {
     else this.#onAnswered.push(then);
   }
 
-  /** Lets all servers accept, now and later. @returns the errno of the first that could not; 0 if all could */
+  /** Lets all of them begin, now and later. @returns the errno of the first that could not; 0 if all could */
   admit(): number {
     this.#isAdmitted = true;
-    const errnos = this.#held.splice(0).map(({ server, handle, listen, reply, port }) => {
-      const errno = isOpen(handle) ? listen() : 0;
-      if (errno < 0) failListen(server, errno, { ...reply, port });
+    const errnos = this.#held.splice(0).map(({ claimant, handle, reply, begin }) => {
+      const errno = isOpen(handle) ? begin() : 0;
+      if (errno < 0) claimant.fail(errno, reply, true);
       return errno;
     });
     this.#releaseChildren();
@@ -135,83 +139,72 @@ export class Capture {
 
   /** A child that it is sent to has to wait. */
   #isHeld(it: unknown): boolean {
-    const believes = [...this.#pending.values(), ...this.#promised].some(({ server }) => server === it);
-    return believes || this.#held.some(({ server, handle }) => isOpen(handle) && (server === it || handle === it));
+    const believes = [...this.#pending.values(), ...this.#promised].some(({ claimant }) => claimant.it === it);
+    return believes || this.#held.some(({ claimant, handle }) => isOpen(handle) && (claimant.it === it || handle === it));
   }
 
   #onListen(server: Server, query: ServerQuery, listening: Listening): void {
-    const { address, port, addressType } = query;
-    const isFinal = this.#host.hasStarted();
     const path = pathOf(query);
-    if ((path !== null && (isTooLong(path) || isPrivatePath(path))) || (port === 0 && isFinal)) return listening.goAlone();
-    const { index, leave } = port === 0 ? this.#places.take(`${address}:${addressType}`) : { index: 0, leave() {} };
-    this.#ask({ server, address, query: toQuery(server, query, { path, index, isFinal }), listening, isPromised: false, leave });
+    if ((path !== null && (isTooLong(path) || isPrivatePath(path))) || (query.port === 0 && this.#host.hasStarted())) return listening.goAlone();
+    this.#claim(claimantOf(server, query, listening, this.#host.servers));
   }
 
-  #ask(asked: Asked): void {
+  /** Any free port is where answers to this very process go; one that is none is Node's to judge. */
+  #onBind(socket: Socket, query: BindQuery, binding: Binding): void {
+    if (!Number.isInteger(query.port) || query.port < 1 || query.port > LAST_PORT) return binding.goAlone();
+    const { datagrams, tellMembership } = this.#host;
+    const tell = (membership: GroupMembership, isMember: boolean) => tellMembership(id, membership, isMember);
+    const id = this.#claim(datagramClaimantOf(socket, query, binding, { datagrams, tellMembership: tell }));
+  }
+
+  #claim(claimant: Claimant): number {
+    const { claim, sharedBy } = claimant;
+    const { index, leave } = sharedBy === null ? { index: 0, leave() {} } : this.#places.take(sharedBy);
+    return this.#ask({ claimant, query: { ...claim, index, isFinal: this.#host.hasStarted() }, isPromised: false, leave });
+  }
+
+  #ask(asked: Asked): number {
     const id = ++this.#lastId;
     this.#pending.set(id, asked);
     this.#host.onChange();
     this.#host.ask(id, asked.query);
+    return id;
   }
 
-  #grant(id: number, asked: Asked, reply: Reply, handle: ListenHandle): void {
-    const { server, query, listening, isPromised } = asked;
-    this.#host.servers.named(server, reply.listener);
-    importServerData(server, reply.serverData);
-    const mayAccept = (this.#isAdmitted || reply.isAdmitted) && !this.#host.holdsBack();
-    const listen = holdBack(handle, reply.backlog, mayAccept);
-    if (!mayAccept) this.#held.push({ server, handle, listen, reply, port: query.port });
-    whenClosed(handle, () => this.#onClosed(id, asked));
-    const errno = isPromised ? keepPromise(server, handle, reply.backlog) : listening.give(handle);
-    if (errno) failListen(server, errno, { ...reply, port: query.port });
+  #grant(asked: Asked, reply: Reply, handle: ListenHandle | DatagramHandle): void {
+    const { claimant, isPromised } = asked;
+    const mayBegin = (this.#isAdmitted || reply.isAdmitted) && !this.#host.holdsBack();
+    const begin = claimant.prepare(handle, reply, mayBegin);
+    if (!mayBegin) this.#held.push({ claimant, handle, reply, begin });
+    whenClosed(handle, () => this.#onClosed(reply.id, asked));
+    claimant.give(handle, reply, isPromised);
   }
 
-  #promise(asked: Asked, { address, addressType }: Reply): void {
-    const handle = promise(address ?? '', asked.query.port, addressType);
+  #promise(asked: Asked, handle: ListenHandle, reply: Reply): void {
     const again = { ...asked, isPromised: true };
     this.#promised.add(again);
     whenClosed(handle, () => {
       this.#promised.delete(again);
       this.#host.onChange();
     });
-    asked.listening.give(handle);
+    asked.claimant.give(handle, reply, false);
   }
 
-  #onClosed(id: number, { server, leave }: Asked): void {
+  #onClosed(id: number, { claimant, leave }: Asked): void {
     leave();
     if (this.#host.isDraining() || !process.connected) return;
-    this.#closing.set(id, delayClose(server));
+    this.#closing.set(id, claimant.delayClose());
     this.#host.onChange();
     this.#host.tellClosed(id);
   }
 }
 
-function fail({ server, address, query, listening, isPromised, leave }: Asked, reply: Reply): void {
-  const where = { ...reply, address: address ?? reply.address, port: query.port };
+function fail({ claimant, isPromised, leave }: Asked, reply: Reply): void {
   leave();
-  if (isPromised) failListen(server, reply.errno, where);
-  else listening.fail(reply.errno, where);
+  claimant.fail(reply.errno, reply, isPromised);
 }
 
-/** Absolute; null: it is none, or one that has no file. */
-function pathOf({ address, port }: ServerQuery): string | null {
-  return port === -1 && address !== null && !address.startsWith('\0') ? resolve(address) : null;
-}
-
-function toQuery(server: Server, query: ServerQuery, { path, index, isFinal }: { path: string | null; index: number; isFinal: boolean }): ListenQuery {
-  return {
-    ...query,
-    address: path ?? query.address,
-    backlog: Math.trunc(query.backlog),
-    index,
-    umask: path === null ? null : umask(),
-    isFinal,
-    serverData: exportServerData(server) ?? null,
-  };
-}
-
-/** Gives each of several listens on port 0 the lowest number that no open server has: the first is 0 in every generation. */
+/** Gives each of several that share an address, such as listens on port 0, the lowest number that no open one has: the first is 0 in every generation. */
 function placeKeeper(): { take(key: string): { readonly index: number; leave(): void } } {
   const taken = new Map<string, Set<number>>();
   return {

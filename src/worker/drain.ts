@@ -1,5 +1,5 @@
 /**
- * The order of a graceful end: stop accepting → tell the program → let every connection end → run the program's own
+ * The order of a graceful end: stop accepting and receiving → tell the program → let every connection end → run the program's own
  * SIGTERM listeners, or end. Nothing here waits longer than the drain timeout.
  */
 import type { Socket } from 'node:net';
@@ -48,6 +48,7 @@ export function prepareDrain(scope: DrainScope, account: DrainAccount, end: (tim
     if (hasBegun) return;
     hasBegun = true;
     withdraw(scope.servers);
+    scope.datagrams.withdraw();
     account.onWithdrew();
     hooks.runAll({ reason });
     const ran = run(scope, hooks, times, account, hurried).catch(tellMistake);
@@ -96,7 +97,9 @@ async function run(scope: DrainScope, hooks: Hooks, times: DrainTimes, account: 
 }
 
 async function whenGone(scope: DrainScope, hooks: Hooks): Promise<'gone'> {
+  const answered = scope.datagrams.whenAnswered();
   await whenEmpty(scope);
+  await answered;
   await hooks.settled();
   return 'gone';
 }

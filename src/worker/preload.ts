@@ -7,12 +7,14 @@ import { toReport } from '../errors.ts';
 import { type Handle, onHidden, sendHidden } from '../node/channel.ts';
 import { endCluster } from '../node/cluster.ts';
 import type { ConnectionHandle } from '../node/connection.ts';
+import type { DatagramHandle } from '../node/datagram.ts';
 import { ensureDisconnect } from '../node/disconnect.ts';
-import { type ListenHandle, whenServerCloses } from '../node/handle.ts';
+import { type ListenHandle, whenClosed, whenServerCloses } from '../node/handle.ts';
 import { type OwnedFile, removeIfOurs } from '../owned-file.ts';
 import { type DrainTimes, type FromWorker, type HealthFailure, nameRequest, type ToWorker, type WorkerIdentity } from '../protocol/worker.ts';
 import { ticketTaker } from '../tickets.ts';
 import { Capture } from './capture.ts';
+import { type Datagrams, makeDatagrams } from './datagrams.ts';
 import { shareInspector } from './debugged.ts';
 import { type Drain, type DrainAccount, prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
@@ -52,14 +54,15 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   const registry = makeRegistry();
   servers.onTracked = guarded((server, socket) => followRaw(registry, server, socket));
   const mover = prepareMover({ servers, registry, tell });
-  const drain = prepareDrain({ servers, registry, mover }, tellAccount(tell), (drainTimes, isTold) => {
+  const datagrams = makeDatagrams();
+  const drain = prepareDrain({ servers, registry, mover, datagrams }, tellAccount(tell), (drainTimes, isTold) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end({ times: drainTimes, departed: mover.departed, isTold, onLinger: (what) => tellLinger(tell, drainTimes, what) });
   });
   drain.addHook(endCluster);
   const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
   const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
-  const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, waitReady });
+  const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, datagrams, waitReady });
   const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
   const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
   const parts = { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch: prepareWatch(watcher, tell), measure: prepareMeasure(tell) };
@@ -77,17 +80,9 @@ export function supervise({ master, generation, index, waitReady, preflight, tic
   process.once('disconnect', onDisconnect); // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   ensureDisconnect();
   shareInspector(drain);
-  const onUncaught = guarded((error: Error) => tell({ type: 'failed', error: toReport(error) }));
-  process.on('uncaughtExceptionMonitor', onUncaught);
-  publishRuntime({
-    ...registry,
-    generation,
-    index,
-    ready,
-    preflight: (check) => readiness.add(check),
-    onDrain: (hook) => drain.addHook(hook),
-    listener: (name) => listeners[name],
-  });
+  const onUncaught = (error: Error) => tell({ type: 'failed', error: toReport(error) });
+  process.on('uncaughtExceptionMonitor', guarded(onUncaught));
+  publishRuntime({ ...registry, generation, index, ready, preflight: readiness.add, onDrain: drain.addHook, listener: (name) => listeners[name] });
   process.channel?.unref();
 }
 
@@ -96,15 +91,18 @@ interface Listens {
   readonly drain: Drain;
   readonly readiness: Readiness;
   readonly servers: Servers;
+  readonly datagrams: Datagrams;
   readonly waitReady: boolean;
 }
 
 /** What the program listens on, and what that says of its readiness. `ready`: the program says it. */
-function captureListens({ tell, drain, readiness, servers, waitReady }: Listens): { captured: Capture; ready: () => void; onAsked: () => void } {
+function captureListens({ tell, drain, readiness, servers, datagrams, waitReady }: Listens): { captured: Capture; ready: () => void; onAsked: () => void } {
   const captured = new Capture({
     servers,
+    datagrams,
     ask: (id, query) => tell({ type: 'listen', id, ...query }),
     tellClosed: (id) => tell({ type: 'closed', id }),
+    tellMembership: (id, membership, isMember) => tell({ type: 'membership', id, isMember, ...membership }),
     holdsBack: () => readiness.isGuarded,
     hasStarted: () => readiness.isSaid,
     isDraining: () => drain.hasBegun,
@@ -112,24 +110,27 @@ function captureListens({ tell, drain, readiness, servers, waitReady }: Listens)
   });
   const ready = () => captured.confirm(() => readiness.ready());
   // several listens in a row are one, and one that was closed again was none: ready is the worker whose last one was answered while some server listens
-  const readyIfServing = () => captured.isAsking || captured.confirm(() => servers.areServing && readiness.ready());
+  const areServing = () => servers.areServing || datagrams.areServing;
+  const readyIfServing = () => captured.isAsking || captured.confirm(() => areServing() && readiness.ready());
   readiness.onSaid = () => captured.isAdmitted && captured.admit(); // a server that was taken for none was held back until now
-  const onAsked = () => captured.isWaiting || servers.areServing || readiness.readyUnlessServer();
-  const tellListening = guarded(followListening(servers, tell));
+  const onAsked = () => captured.isWaiting || areServing() || readiness.readyUnlessServer();
+  const tellListening = guarded(followListening(areServing, tell));
   const later = guarded(() => void readyIfServing());
-  servers.onListening = guarded((server) => {
+  const onServing = (whenGone: (then: () => void) => void) => {
     tellListening();
-    whenServerCloses(server, () => queueMicrotask(tellListening));
+    whenGone(() => queueMicrotask(tellListening));
     if (!waitReady) setImmediate(later);
-  });
+  };
+  servers.onListening = guarded((server) => onServing((then) => whenServerCloses(server, then)));
+  datagrams.onBound = guarded((handle) => onServing((then) => whenClosed(handle, then)));
   return { captured, ready, onAsked };
 }
 
-/** Says whether the program listens anywhere whenever that has changed. */
-function followListening(servers: Servers, tell: (message: FromWorker) => void): () => void {
+/** Says whether the program serves anywhere whenever that has changed. */
+function followListening(areServing: () => boolean, tell: (message: FromWorker) => void): () => void {
   let isListening = false;
   return () => {
-    if (servers.areServing === isListening) return;
+    if (areServing() === isListening) return;
     isListening = !isListening;
     tell({ type: 'listening', isListening });
   };
@@ -154,7 +155,7 @@ function obey(message: Exclude<ToWorker, { type: 'files' }>, handle: Handle | un
   const { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch, measure } = parts;
   switch (message.type) {
     case 'listener':
-      return captured.onReply(message, handle as ListenHandle | undefined);
+      return captured.onReply(message, handle as ListenHandle | DatagramHandle | undefined);
     case 'let-go':
       return captured.onLetGo(message.id);
     case 'admit': {

@@ -20,8 +20,8 @@ export interface Runtime extends Registry {
   listener(name: string): ListenTarget | undefined;
 }
 
-/** What to give to `server.listen`. */
-export type ListenTarget = { readonly host?: string; readonly port: number } | { readonly path: string };
+/** What to give to `server.listen`, or to `bind` of a datagram socket. */
+export type ListenTarget = { readonly host?: string; readonly address?: string; readonly port: number } | { readonly path: string };
 
 const KEY = Symbol.for('graceful-super.runtime');
 

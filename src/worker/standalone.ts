@@ -1,5 +1,6 @@
 /** The runtime of a program that runs without a supervisor: SIGTERM drains it just as a reload would. */
 import { defaultTimes } from '../protocol/worker.ts';
+import { makeDatagrams } from './datagrams.ts';
 import { prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { prepareMover } from './handoff/mover.ts';
@@ -13,7 +14,9 @@ export function runStandalone(): Runtime {
   const registry = makeRegistry();
   const mover = prepareMover({ servers, registry, tell() {} });
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
-  const drain = prepareDrain({ servers, registry, mover }, account, (times, isTold) => ending.end({ times, departed: mover.departed, isTold }));
+  const drain = prepareDrain({ servers, registry, mover, datagrams: makeDatagrams() }, account, (times, isTold) =>
+    ending.end({ times, departed: mover.departed, isTold }),
+  );
   const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));
   return publishRuntime({
     ...registry,

@@ -8,6 +8,7 @@ import { sessionOf, socketOf } from '../node/http2.ts';
 import type { DrainTimes } from '../protocol/worker.ts';
 import { closeAfterResponses, closeIdle, findIdle, settlePipelines } from './closing/http.ts';
 import { closeSession, isClosing } from './closing/http2.ts';
+import type { Datagrams } from './datagrams.ts';
 import { guarded } from './guard.ts';
 import { endWatch, watchSession } from './handoff/http2/watch.ts';
 import type { Candidate, Mover } from './handoff/mover.ts';
@@ -25,6 +26,7 @@ const SPACING = 4;
 /** Everything that may be looked at. */
 export interface DrainScope extends Scope {
   readonly mover: Mover;
+  readonly datagrams: Datagrams;
 }
 
 /** Begins to sweep, with the first one at once. */

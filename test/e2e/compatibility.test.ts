@@ -44,7 +44,7 @@ test('What a program finds of Node before it has done anything: what a channel b
     emit: false,
     events: [...facts.events.filter((event) => !event.startsWith('internalMessage')), ...ownListeners].sort(),
     environment: ['GRACEFUL_SUPER_WORKER_INDEX'],
-    channels: ['child_process', 'net.server.socket', 'tracing:net.server.listen:asyncEnd', 'tracing:net.server.listen:asyncStart'], // how servers and children are known
+    channels: ['child_process', 'net.server.socket', 'tracing:net.server.listen:asyncEnd', 'tracing:net.server.listen:asyncStart', 'udp.socket'], // how servers and children are known
   });
 });
 
@@ -53,6 +53,11 @@ test('Every form of listen', async () => {
   assert.deepEqual(supervised.slice(0, -2), plain.slice(0, -2));
   assert.deepEqual(plain.at(-2), '["closed at once",{"events":["close"]}]');
   assert.deepEqual(supervised.at(-2), '["closed at once",{"error":"ERR_SERVER_NOT_RUNNING","events":["close"]}]');
+});
+
+test('Every form of bind, and what a datagram socket is told', async () => {
+  const [plain = [], supervised = []] = await Promise.all([runToEnd('plain', 'binds-in-all-forms.cjs'), runToEnd('supervised', 'binds-in-all-forms.cjs')]);
+  assert.deepEqual(supervised, plain);
 });
 
 const ownListeners = ['SIGTERM 1', 'disconnect 1', 'internalMessage 2', 'uncaughtExceptionMonitor 1'];

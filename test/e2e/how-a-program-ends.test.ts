@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '../helpers/datagrams.ts';
 import { dialHttp, visit } from '../helpers/http.ts';
 import { ask, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
@@ -100,5 +101,14 @@ for (const [listens, hears] of [
     assert.equal(rig.stdout, `${pid} hears ${hears}\n`);
     assert.deepEqual([exit, level], [{ reason: 'exit', code: 143 }, 'info']);
     assert.match(message, /has ended$/);
+  });
+}
+
+for (const which of ['server', 'socket']) {
+  test(`What a program throws when it hears that its ${which} is closed is its own error, and ends it`, async () => {
+    await using rig = await startMaster({ script: 'throws-at-close.cjs', args: [which, String(await freePort())] });
+    const [pid = 0] = await rig.pids();
+    process.kill(pid, 'SIGUSR2');
+    assert.match((await rig.until('worker-crashed')).message, new RegExp(`of the ${which}`));
   });
 }

@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type ListenOptions, type Socke
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { openSender } from '../helpers/datagrams.ts';
 import { type Passed, type PassedSockets, passSockets } from '../helpers/passed-sockets.ts';
 import { ask, descriptors, type LoggedEvent, type Rig, type RigOptions, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import { startStorm } from '../helpers/storm.ts';
@@ -178,7 +179,7 @@ test('What is no listening socket is named and ignored; the descriptor of notifi
   writeFileSync(join(folder.path, 'file'), '');
   const file = openSync(join(folder.path, 'file'), 'r');
   const datagrams = createSocket('udp4');
-  await new Promise<void>((resolve) => void datagrams.bind(0, host, resolve));
+  await new Promise<void>((resolve) => void datagrams.connect(9, host, resolve));
   const [overTcp, overPath] = await Promise.all([{ port: 0, host }, { path: join(folder.path, 'other.sock') }].map(connectTo));
   using sockets = passSockets(
     { fd: file, name: 'file' },
@@ -192,7 +193,7 @@ test('What is no listening socket is named and ignored; the descriptor of notifi
   assert.deepEqual(await pidsAt(host, sockets, 4), await rig.pids());
   assert.deepEqual(messages(rig, 'descriptor-ignored'), [
     'descriptor 3 ("file") is ignored: it is no socket',
-    'descriptor 4 ("unknown") is ignored: it is no stream socket (EINVAL); ListenStream= makes one',
+    'descriptor 4 ("unknown") is ignored: it is a connection, not a listening socket; Accept=no makes one',
     'descriptor 5 ("connection") is ignored: it is a connection, not a listening socket; Accept=no makes one',
     'descriptor 6 ("connection") is ignored: it is a connection, not a listening socket; Accept=no makes one',
   ]);
@@ -200,6 +201,27 @@ test('What is no listening socket is named and ignored; the descriptor of notifi
   datagrams.close();
   overTcp?.destroy();
   overPath?.destroy();
+});
+
+test('A program gets the datagram socket that was passed for its port, over reloads and masters; what waits in it is read', async () => {
+  using sockets = passSockets({ host, port: 0, isDatagram: true, name: 'dns' });
+  const [port = 0] = sockets.ports;
+  await using sender = await openSender();
+  for (let master = 0; master < 2; master++) {
+    sender.send(port, 'waits');
+    await using rig = await startMaster({ script: 'answers-datagrams.cjs', args: [host, String(port)], passes: sockets.fds, env: sockets.env });
+    assert.deepEqual(
+      [(await sender.next()).text],
+      (await rig.pids()).map((pid) => `${pid} waits`),
+    );
+    assert.equal((await rig.hup())['outcome'], 'committed');
+    assert.deepEqual(
+      [(await sender.ask(port, 'hello')).text],
+      (await rig.pids()).map((pid) => `${pid} hello`),
+    );
+    assert.deepEqual(rig.addresses(), [`udp:${host}:${port}`]);
+    assert.deepEqual(messages(rig, 'listeners-inherited'), [`inherited from systemd: udp:${host}:${port} (dns)`]);
+  }
 });
 
 test('More descriptors promised than there are', async () => {

@@ -60,7 +60,7 @@ export function hardening({ config, program, files, owner, sockets }: UnitFacts)
 
 /** A port below 1024 takes a capability, unless systemd opens it. */
 function capabilities({ listen }: Config, isActivated: boolean): string[] {
-  const isPrivileged = !isActivated && listen.some((spec) => spec.kind === 'tcp' && spec.port > 0 && spec.port < FIRST_FREE_PORT);
+  const isPrivileged = !isActivated && listen.some((spec) => spec.kind !== 'unix' && spec.port > 0 && spec.port < FIRST_FREE_PORT);
   return isPrivileged
     ? ['CapabilityBoundingSet=CAP_NET_BIND_SERVICE', 'AmbientCapabilities=CAP_NET_BIND_SERVICE']
     : ['# for a port below 1024: CAP_NET_BIND_SERVICE, here and as AmbientCapabilities=', 'CapabilityBoundingSet='];

@@ -26,7 +26,7 @@ function socketFile(file: string, service: string, specs: readonly ListenSpec[],
     `Description=Listening sockets of ${service}`,
     '',
     '[Socket]',
-    ...specs.map((spec) => `ListenStream=${streamOf(spec)}`),
+    ...specs.map((spec) => `${spec.kind === 'udp' ? 'ListenDatagram' : 'ListenStream'}=${addressOf(spec)}`),
     ...(first.name === null ? [] : [`FileDescriptorName=${first.name}`]),
     ...(mode === null ? [] : [`SocketMode=0${mode.toString(8)}`]),
     ...(backlog === undefined ? [] : [`Backlog=${backlog}`]),
@@ -37,11 +37,13 @@ function socketFile(file: string, service: string, specs: readonly ListenSpec[],
   ]);
 }
 
-function streamOf(spec: ListenSpec): string {
+function addressOf(spec: ListenSpec): string {
   if (spec.kind === 'unix') return noSpecifiers(spec.path);
   const { host, port } = spec;
-  if (host === null) return String(port);
+  if (host === null) return spec.kind === 'udp' ? `0.0.0.0:${port}` : String(port);
   if (isIP(host) === 0)
-    throw new GracefulError('usage', `--listen ${host}:${port}: a socket unit knows addresses, not names`, { hint: 'write the IP address' });
+    throw new GracefulError('usage', `--listen ${spec.kind === 'udp' ? 'udp:' : ''}${host}:${port}: a socket unit knows addresses, not names`, {
+      hint: 'write the IP address',
+    });
   return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }

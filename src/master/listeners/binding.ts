@@ -6,6 +6,7 @@ import { getSystemErrorName } from 'node:util';
 import type { ListenSpec } from '../../config/config.ts';
 import { GracefulError } from '../../errors.ts';
 import type { Kernel } from '../../kernel.ts';
+import type { DatagramHandle } from '../../node/datagram.ts';
 import { type ListenHandle, listenIdle } from '../../node/handle.ts';
 import { rememberFile, removeIfOurs } from '../../owned-file.ts';
 import { isAnswered } from '../../unix-socket.ts';
@@ -18,7 +19,7 @@ const EADDRINUSE = -constants.errno.EADDRINUSE;
 /** A socket that was bound. */
 interface Binding {
   readonly address: Address;
-  readonly handle: ListenHandle;
+  readonly handle: ListenHandle | DatagramHandle;
 }
 
 /** The last thing that was tried. */
@@ -28,11 +29,14 @@ interface BindFailure {
   readonly addressType: number;
 }
 
-/** Puts the first candidate that can be had into LISTEN: what is merely bound can be stolen. `mode`: of a Unix socket; null: what the umask leaves. */
-export async function bindFirst({ bind }: Pick<Kernel, 'bind'>, candidates: readonly Address[], mode: number | null): Promise<Binding | BindFailure> {
+/** What binding takes. */
+export type Binder = Pick<Kernel, 'bind' | 'bindDatagram'>;
+
+/** Puts the first candidate that can be had into LISTEN: what is merely bound can be stolen. A datagram socket is just bound. `mode`: of a Unix socket; null: what the umask leaves. */
+export async function bindFirst(kernel: Binder, candidates: readonly Address[], mode: number | null): Promise<Binding | BindFailure> {
   let failed: BindFailure | undefined;
   for (const candidate of candidates) {
-    const handle = candidate.addressType === -1 ? await bindPath(bind, candidate.address, mode) : listening(bindAddress(bind, candidate));
+    const handle = candidate.addressType === -1 ? await bindPath(kernel.bind, candidate.address, mode) : bindAddress(kernel, candidate);
     if (typeof handle !== 'number') return { address: candidate, handle };
     failed = { errno: handle, address: candidate.address, addressType: candidate.addressType };
     if (handle === EADDRINUSE) break; // Node would not try the other family either
@@ -42,13 +46,14 @@ export async function bindFirst({ bind }: Pick<Kernel, 'bind'>, candidates: read
 
 /** What an operator is told. */
 export function cannotListen(spec: ListenSpec, errno: number): GracefulError {
-  const where = spec.kind === 'unix' ? spec.path : `${spec.host ?? '*'}:${spec.port}`;
+  const where = spec.kind === 'unix' ? spec.path : `${spec.kind === 'udp' ? 'udp:' : ''}${spec.host ?? '*'}:${spec.port}`;
   const name = getSystemErrorName(errno);
   if (spec.kind === 'unix' && errno === EADDRINUSE && !lstatSync(spec.path, { bigint: true, throwIfNoEntry: false })?.isSocket()) {
     return new GracefulError('not-a-socket', `cannot listen on ${where}: the file is there and is no socket`, { hint: 'remove it, or pass another path' });
   }
   if (name === 'EADDRINUSE') {
-    const hint = spec.kind === 'unix' ? 'another process listens on it' : `another process holds it (ss -ltnp 'sport = :${spec.port}')`;
+    const hint =
+      spec.kind === 'unix' ? 'another process listens on it' : `another process holds it (ss -l${spec.kind === 'udp' ? 'u' : 't'}np 'sport = :${spec.port}')`;
     return new GracefulError('address-in-use', `cannot listen on ${where}: address already in use`, { hint });
   }
   if (name === 'EACCES' || name === 'EPERM' || name === 'EROFS') {
@@ -79,8 +84,8 @@ function bindFile(bind: Kernel['bind'], path: string, mode: number | null): List
   return listening(handle);
 }
 
-function bindAddress(bind: Kernel['bind'], { address, port, addressType, flags }: Address): ListenHandle | number {
-  return bind(address, port, addressType, flags);
+function bindAddress({ bind, bindDatagram }: Binder, { isDatagram, address, port, addressType, flags }: Address): ListenHandle | DatagramHandle | number {
+  return isDatagram ? bindDatagram(address, port, addressType, flags) : listening(bind(address, port, addressType, flags));
 }
 
 /** Of two that are bound to overlapping addresses it may be this that tells. */

@@ -3,7 +3,7 @@
  * master that was killed, and a restart. From systemd 254, which says so by FDSTORE, with `FileDescriptorStoreMax=` in the unit. @see systemd.service(5)
  */
 import { spawn } from 'node:child_process';
-import type { ListenHandle } from '../../node/handle.ts';
+import type { SocketHandle } from '../../node/handle.ts';
 import { type Address, type Bound, describe } from './addresses.ts';
 
 const PREFIX = 'graceful-super';
@@ -13,7 +13,7 @@ const PATIENCE_MS = 10_000;
 /** Where listeners outlive the master. */
 export interface DescriptorStore {
   /** Gives systemd a copy, soon. False where there is no room for it, or no store. */
-  keep(address: Bound, handle: ListenHandle): boolean;
+  keep(address: Bound, handle: SocketHandle): boolean;
   /** Takes it back. */
   drop(address: Address): void;
 }
@@ -50,15 +50,17 @@ export function openStore(env: Readonly<NodeJS.ProcessEnv>, used: number, compla
 }
 
 /** The name of a descriptor: printable ASCII without a colon. @see sd_pid_notify_with_fds(3) */
-export function storedName({ address, port, addressType, flags, index }: Address): string {
-  return [PREFIX, addressType, port, flags, index, encodeURIComponent(address).replaceAll('%2F', '/')].join(' ');
+export function storedName({ isDatagram, address, port, addressType, flags, index }: Address): string {
+  return [PREFIX, `${isDatagram ? 'udp' : ''}${addressType}`, port, flags, index, encodeURIComponent(address).replaceAll('%2F', '/')].join(' ');
 }
 
 /** The address that a name stands for; undefined where it is none of ours. */
 export function parseStoredName(name: string | null): Address | undefined {
-  const [prefix, addressType, port, flags, index, address, ...more] = name?.split(' ') ?? [];
+  const [prefix, kind = '', port, flags, index, address, ...more] = name?.split(' ') ?? [];
   if (prefix !== PREFIX || address === undefined || more.length > 0) return undefined;
-  return { address: decodeURIComponent(address), port: Number(port), addressType: Number(addressType), flags: Number(flags), index: Number(index) };
+  const isDatagram = kind.startsWith('udp');
+  const addressType = Number(kind.replace('udp', ''));
+  return { isDatagram, address: decodeURIComponent(address), port: Number(port), addressType, flags: Number(flags), index: Number(index) };
 }
 
 /** Returns when systemd has acted on it. */

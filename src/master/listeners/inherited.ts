@@ -4,7 +4,8 @@
  */
 import { fstatSync, lstatSync, readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { hasPeer, type ListenHandle, nameOf, openHandle } from '../../node/handle.ts';
+import { type DatagramHandle, openDatagramHandle } from '../../node/datagram.ts';
+import { hasPeer, type ListenHandle, nameOf, openHandle, type SocketHandle } from '../../node/handle.ts';
 import type { Address } from './addresses.ts';
 import { parseStoredName } from './descriptor-store.ts';
 
@@ -16,7 +17,7 @@ const NOTIFY_NAME = 'notify';
 
 /** A socket that nobody needs to bind. */
 export interface InheritedSocket {
-  readonly handle: ListenHandle;
+  readonly handle: ListenHandle | DatagramHandle;
   readonly address: Address;
   /** What a `.socket` unit calls it. */
   readonly name: string | null;
@@ -59,10 +60,12 @@ export function inherit(env: Readonly<NodeJS.ProcessEnv>): Inheritance {
 function openSocket(fd: number, name: string | null): InheritedSocket | string {
   try {
     if (!fstatSync(fd, { bigint: true }).isSocket()) return 'it is no socket';
-    const handle = openHandle(fd);
-    if (typeof handle === 'number') return `it is no stream socket (${getSystemErrorName(handle)}); ListenStream= makes one`;
+    const stream = openHandle(fd);
+    const handle = typeof stream === 'number' ? openDatagramHandle(fd) : stream;
+    if (typeof handle === 'number')
+      return `it is neither a stream nor a UDP socket (${getSystemErrorName(handle)}); ListenStream= and ListenDatagram= make one`;
     if (hasPeer(handle)) return connection;
-    const address = addressOf(handle, fd);
+    const address = typeof stream === 'number' ? ipOf(handle, true) : addressOf(stream, fd);
     if (typeof address === 'string') return address;
     const stored = parseStoredName(name);
     return stored === undefined ? { handle, address, name, isStored: false } : { handle, address: stored, name: null, isStored: true };
@@ -74,9 +77,12 @@ function openSocket(fd: number, name: string | null): InheritedSocket | string {
 const connection = 'it is a connection, not a listening socket; Accept=no makes one';
 
 function addressOf(handle: ListenHandle, fd: number): Address | string {
-  const { address, port, family } = nameOf(handle);
-  if (address === undefined || port === undefined) return pathOf(fd);
-  return port === 0 ? 'it is bound to no address' : { address, port, addressType: family === 'IPv6' ? 6 : 4, flags: 0, index: 0 };
+  return nameOf(handle).address === undefined ? pathOf(fd) : ipOf(handle, false);
+}
+
+function ipOf(handle: SocketHandle, isDatagram: boolean): Address | string {
+  const { address = '', port = 0, family } = nameOf(handle);
+  return port === 0 ? 'it is bound to no address' : { isDatagram, address, port, addressType: family === 'IPv6' ? 6 : 4, flags: 0, index: 0 };
 }
 
 /** Node can't say what a Unix socket is bound to; the kernel can. @see proc_net_unix(5) */
@@ -88,7 +94,7 @@ function pathOf(fd: number): Address | string {
     if (Number.parseInt(state, 16) === CONNECTED && (Number.parseInt(flags, 16) & LISTENING) === 0) return connection;
     if (path === undefined) return 'it is bound to no path';
     // a NUL is shown as "@"; Node 20 fills an abstract name up with them
-    return { address: path.startsWith('@') ? `\0${path.slice(1).replace(/@+$/, '')}` : path, port: -1, addressType: -1, flags: 0, index: 0 };
+    return { isDatagram: false, address: path.startsWith('@') ? `\0${path.slice(1).replace(/@+$/, '')}` : path, port: -1, addressType: -1, flags: 0, index: 0 };
   }
   return 'its path is not known here: it is of another network namespace (PrivateNetwork=)';
 }

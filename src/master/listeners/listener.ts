@@ -1,7 +1,9 @@
-/** A listening socket that the master holds: what it is, and who uses it. */
+/** A listening socket, or a bound datagram socket, that the master holds: what it is, and who uses it. */
+import type { DatagramHandle } from '../../node/datagram.ts';
 import type { ListenHandle } from '../../node/handle.ts';
 import { portOf } from '../../node/handle.ts';
 import type { Address, Bound } from './addresses.ts';
+import { Memberships } from './memberships.ts';
 import type { SocketPath } from './socket-path.ts';
 
 const DEFAULT_BACKLOG = 511; // Node's own
@@ -24,7 +26,7 @@ export interface Asker {
 export interface Listener extends Bound {
   /** From 1, never used again; 0: not held yet. */
   id: number;
-  readonly handle: ListenHandle;
+  readonly handle: ListenHandle | DatagramHandle;
   keeper: Keeper;
   /** Of a Unix socket that has one. */
   readonly path: SocketPath | null;
@@ -37,6 +39,8 @@ export interface Listener extends Bound {
   /** Somebody has asked for it, ever. */
   isUsed: boolean;
   backlog: number;
+  /** Multicast groups of a datagram socket. */
+  readonly memberships: Memberships;
   /** Somebody was let to accept: from then on new workers wait for their admission. */
   isListening: boolean;
   /** Of a Unix socket, as the program had it when it listened last; null: nobody said. */
@@ -44,10 +48,13 @@ export interface Listener extends Bound {
   serverData: unknown;
 }
 
+/** Where a program is to listen. */
+export type Target = { readonly host: string; readonly address?: string; readonly port: number } | { readonly path: string };
+
 /** What there is to know of a new one. */
 export interface Birth {
   readonly address: Address;
-  readonly handle: ListenHandle;
+  readonly handle: ListenHandle | DatagramHandle;
   readonly keeper?: Keeper;
   readonly unitName?: string | null;
   readonly path: SocketPath | null;
@@ -65,7 +72,8 @@ export function newListener({ address, handle, keeper = 'master', unitName = nul
     names: new Map(),
     unitName,
     isUsed: false,
-    backlog: DEFAULT_BACKLOG,
+    memberships: new Memberships(handle as DatagramHandle),
+    backlog: address.isDatagram ? 0 : DEFAULT_BACKLOG,
     isListening: false,
     umask: null,
     serverData: null,
@@ -90,9 +98,10 @@ export function isFixedFor({ claims }: Listener, worker: number): boolean {
   return [...(claims.get(worker)?.values() ?? [])].includes(true);
 }
 
-/** What a program of any generation is to give to `listen`. */
-export function targetOf({ address, addressType, boundPort }: Listener): { host: string; port: number } | { path: string } {
-  return addressType === -1 ? { path: address } : { host: address, port: boundPort };
+/** What a program of any generation is to give to `listen`, or to `bind`, which calls a host an address. */
+export function targetOf({ isDatagram, address, addressType, boundPort }: Listener): Target {
+  if (addressType === -1) return { path: address };
+  return { host: address, ...(isDatagram ? { address } : {}), port: boundPort };
 }
 
 export function nameOf({ names, unitName }: Listener, generation: number): string | null {

@@ -1,20 +1,21 @@
 /**
- * Custody of the listening sockets. The master binds each address once and keeps it in LISTEN, but never accepts. Custody follows use: kept is what a living
+ * Custody of the listening sockets, and of datagram sockets. The master binds each address once and keeps it in LISTEN, but never accepts, nor receives. Custody follows use: kept is what a living
  * worker has, what the configuration names, and what somebody is on the way to; nothing else. What was let go of is never given out again: whoever connected
  * to it is refused, as without a supervisor.
  */
 import { constants } from 'node:os';
 import type { ListenSpec } from '../../config/config.ts';
-import type { Kernel } from '../../kernel.ts';
 import { closeSent } from '../../node/channel.ts';
+import type { DatagramHandle } from '../../node/datagram.ts';
 import type { ListenHandle } from '../../node/handle.ts';
 import type { OwnedFile } from '../../owned-file.ts';
-import type { ListenQuery, ToWorker } from '../../protocol/worker.ts';
-import { type Address, addressesOf, type Bound, candidatesOf, conflicts, describe, isEqual, isNamedIn, isSame } from './addresses.ts';
-import { bindFirst, cannotListen } from './binding.ts';
+import type { GroupMembership, ListenQuery } from '../../protocol/worker.ts';
+import { type Address, addressesOf, type Bound, candidatesOf, conflicts, describe, isEqual, isNamedIn, isSame, servesFor } from './addresses.ts';
+import { type Binder, bindFirst, cannotListen } from './binding.ts';
 import type { DescriptorStore } from './descriptor-store.ts';
+import { type Grant, refusal } from './grant.ts';
 import type { InheritedSocket } from './inherited.ts';
-import { type Asker, claim, disclaim, isFixedFor, type Listener, nameOf, newListener, targetOf } from './listener.ts';
+import { type Asker, claim, disclaim, isFixedFor, type Listener, nameOf, newListener, type Target, targetOf } from './listener.ts';
 import { keepPath, type PathState, type SocketPath } from './socket-path.ts';
 
 const EADDRINUSE = -constants.errno.EADDRINUSE;
@@ -32,18 +33,13 @@ export interface Use {
   readonly isAwaited: boolean;
 }
 
-/** The answer to a worker. */
-export interface Grant extends Omit<Extract<ToWorker, { type: 'listener' }>, 'type' | 'id'> {
-  readonly handle: ListenHandle | undefined;
-}
-
 /** Hears that a path of ours leads elsewhere, or again to us. */
 export type PathListener = (address: string, state: PathState, isRestored: boolean) => void;
 
 /** All listeners of this master. */
 export class Listeners {
   readonly #listeners: Listener[] = [];
-  readonly #kernel: Pick<Kernel, 'bind'>;
+  readonly #kernel: Binder;
   readonly #store: DescriptorStore;
   readonly #onPath: PathListener;
   /** Ports that a worker was given as any free one, and closed: it may be about to ask for one by its number. */
@@ -54,7 +50,7 @@ export class Listeners {
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `inherited`: what is there already when the master starts. */
-  constructor(kernel: Pick<Kernel, 'bind'>, store: DescriptorStore, inherited: readonly InheritedSocket[], onPath: PathListener = () => {}) {
+  constructor(kernel: Binder, store: DescriptorStore, inherited: readonly InheritedSocket[], onPath: PathListener = () => {}) {
     this.#kernel = kernel;
     this.#store = store;
     this.#onPath = onPath;
@@ -86,6 +82,13 @@ export class Listeners {
       this.#forgetOthers(listener, this.#workers); // who takes their place was here, and closed it
       if (listener.claims.size === 0 && listener.names.size === 0 && listener.keeper !== 'systemd') this.#close(listener);
     });
+  }
+
+  /** The datagram socket that a worker has got is to be in a multicast group, or need not be for its sake. */
+  setMembership(asker: Asker, membership: GroupMembership, isMember: boolean): void {
+    const listener = this.#listeners.find(({ claims }) => claims.get(asker.worker)?.has(asker.id));
+    if (isMember) listener?.memberships.add(asker.worker, membership);
+    else listener?.memberships.remove(asker.worker, membership);
   }
 
   /** Lets go of what nobody uses. @returns what that was */
@@ -146,7 +149,7 @@ export class Listeners {
   }
 
   /** What programs of this generation are to give to `listen` for the named ones. */
-  named(generation: number): Record<string, { host: string; port: number } | { path: string }> {
+  named(generation: number): Record<string, Target> {
     const named = this.#listeners.flatMap((listener) => {
       const name = nameOf(listener, generation);
       return name === null ? [] : [{ name, target: targetOf(listener), isConfigured: (listener.names.get(generation) ?? null) !== null }];
@@ -194,18 +197,21 @@ export class Listeners {
 
   /** What the last one who listens says holds for all; the rights of a unit's socket are SocketMode=. */
   #adjust(listener: Listener, query: ListenQuery, wantedBacklog: number | undefined): void {
+    if (query.isDatagram) return;
     listener.backlog = wantedBacklog ?? Math.max(listener.backlog, query.backlog);
     listener.serverData ??= query.serverData;
     if (listener.keeper === 'systemd') return;
     const isKnown = query.umask === null || listener.names.size > 0 || listener.umask === query.umask;
     if (!isKnown && listener.umask !== null) listener.path?.allow(0o777 & ~query.umask);
     if (!isKnown) listener.umask = query.umask;
-    if (query.readableAll || query.writableAll) listener.handle.fchmod?.((query.readableAll ? 1 : 0) | (query.writableAll ? 2 : 0));
+    if (query.readableAll || query.writableAll) (listener.handle as ListenHandle).fchmod?.((query.readableAll ? 1 : 0) | (query.writableAll ? 2 : 0));
   }
 
-  /** Without the others the address would be free. Unix sockets have no overlap: what is at the path is at the path. */
+  /** Without the others the address would be free. Unix sockets have no overlap: what is at the path is at the path. Nor does anybody look for a free port of UDP. */
   #isOnlyOfOthers(candidates: readonly Address[], worker: number): boolean {
-    const inTheWay = this.#listeners.filter((listener) => candidates.some((wanted) => wanted.addressType !== -1 && conflicts(listener, wanted)));
+    const inTheWay = this.#listeners.filter((listener) =>
+      candidates.some((wanted) => wanted.addressType !== -1 && !wanted.isDatagram && conflicts(listener, wanted)),
+    );
     return inTheWay.length > 0 && inTheWay.every(({ claims }) => !claims.has(worker));
   }
 
@@ -221,7 +227,7 @@ export class Listeners {
       if (found) return found;
     }
     const theirs = this.#listeners.filter(({ keeper }) => keeper === 'systemd');
-    for (const fits of [isEqual, conflicts]) {
+    for (const fits of [isEqual, servesFor]) {
       for (const wanted of candidates) {
         const found = theirs.find((listener) => fits(listener, wanted));
         if (found) return found;
@@ -230,8 +236,9 @@ export class Listeners {
     return undefined;
   }
 
-  #forgetOthers({ claims }: Listener, workers: readonly number[]): void {
+  #forgetOthers({ claims, memberships }: Listener, workers: readonly number[]): void {
     for (const worker of claims.keys()) if (!workers.includes(worker)) claims.delete(worker);
+    memberships.keepOnly(claims);
   }
 
   #add(listener: Listener): void {
@@ -244,7 +251,7 @@ export class Listeners {
   #take({ handle, name, address, isStored }: InheritedSocket): void {
     const path = isStored ? this.#pathOf(address) : null;
     const listener = newListener({ address, handle, keeper: isStored ? 'store' : 'systemd', unitName: name, path });
-    if (!isStored) listener.backlog = SYSTEMD_BACKLOG;
+    if (!isStored && !address.isDatagram) listener.backlog = SYSTEMD_BACKLOG;
     listener.isListening = true;
     listener.id = ++this.#lastId;
     this.#listeners.push(listener);
@@ -256,7 +263,7 @@ export class Listeners {
     return this.#newListener(bound.address, bound.handle);
   }
 
-  #newListener(address: Address, handle: ListenHandle): Listener {
+  #newListener(address: Address, handle: ListenHandle | DatagramHandle): Listener {
     return newListener({ address, handle, path: this.#pathOf(address) });
   }
 
@@ -274,8 +281,4 @@ export class Listeners {
     closeSent(handle, () => path?.isTaken || handle.close());
     path?.remove();
   }
-}
-
-function refusal({ errno, address, addressType }: Pick<Grant, 'errno' | 'address' | 'addressType'>): Grant {
-  return { errno, address, addressType, handle: undefined, listener: 0, backlog: 0, isAdmitted: false, isPromised: false, serverData: null };
 }

@@ -157,7 +157,7 @@ export class WorkerPool {
   }
 
   #hear(worker: number, message: Exclude<FromWorker, Listen | Closed>, handle: ConnectionHandle | undefined): void {
-    const { dispatch, note, router } = this.#host;
+    const { dispatch, note, router, listeners } = this.#host;
     switch (message.type) {
       case 'listening':
         return dispatch({ type: 'worker-listening', worker, isListening: message.isListening });
@@ -184,6 +184,8 @@ export class WorkerPool {
         return router.onRefused(worker, message);
       case 'given-back':
         return router.onGivenBack(worker, message);
+      case 'membership':
+        return listeners.setMembership({ worker, id: message.id }, { source: message.source, group: message.group, via: message.via }, message.isMember);
       case 'vitals':
         this.questions.onVitals(message);
         return this.#host.onVitals(worker, message.rssBytes);

@@ -58,6 +58,7 @@ const channels = [
   'net.server.socket',
   'http.server.request.start',
   'child_process',
+  'udp.socket',
   ...['asyncStart', 'asyncEnd', 'error'].map((end) => `tracing:net.server.listen:${end}`),
 ];
 first.channels = channels.filter((name) => diagnostics.hasSubscribers(name));

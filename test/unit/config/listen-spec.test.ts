@@ -28,6 +28,10 @@ describe('an address', () => {
     ['8080,name=web', tcp(null, 8080, 'web')],
     ['name=web,8080', tcp(null, 8080, 'web')],
     ['[::1]:80,name=my.api-2', tcp('::1', 80, 'my.api-2')],
+    ['udp:53', { kind: 'udp', name: null, host: null, port: 53 }],
+    ['udp:*:53', { kind: 'udp', name: null, host: null, port: 53 }],
+    ['udp:127.0.0.1:0,name=dns', { kind: 'udp', name: 'dns', host: '127.0.0.1', port: 0 }],
+    ['udp:[::]:5353', { kind: 'udp', name: null, host: '::', port: 5353 }],
     ['unix:/run/app.sock', unix('/run/app.sock')],
     ['unix:/run/with space:and.colon', unix('/run/with space:and.colon')],
     ['unix:/run/app.sock,mode=660', unix('/run/app.sock', 0o660)],
@@ -41,7 +45,8 @@ describe('no address', () => {
   const hosts = ['::1', '::1:80', '[]:80', '[127.0.0.1]:80', '[::1]', '[zz]:80', 'a/b:80'];
   const paths = ['unix:', 'unix:run/app.sock', 'unix:/', '/run/app.sock', 'unix://'].filter((path) => path !== 'unix://');
   const extras = ['8080,name=', '8080,name=a b', '8080,mode=660', 'unix:/a,mode=9', 'unix:/a,mode=888', 'unix:/a,mode=17777', 'unix:/a,color=red', 'name=web'];
-  for (const text of [...addresses, ...hosts, ...paths, ...extras]) test(`"${text}"`, () => assert.equal(parseListenSpec(text), undefined));
+  const datagrams = ['udp:', 'udp:x', 'udp:::1:53', 'udp:53,mode=660', 'udp:udp:udp:53', 'udp:/run/a'];
+  for (const text of [...addresses, ...hosts, ...paths, ...extras, ...datagrams]) test(`"${text}"`, () => assert.equal(parseListenSpec(text), undefined));
 });
 
 test('whatever is written, it is an address or it is none', () => {

@@ -8,6 +8,7 @@ import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from '../../../src/protoco
 const listen: FromWorker = {
   type: 'listen',
   id: 1,
+  isDatagram: false,
   address: '127.0.0.1',
   port: 8080,
   addressType: 4,
@@ -29,6 +30,9 @@ describe('a message of every kind is understood', () => {
     { ...listen, address: null, addressType: 6, flags: 1, serverData: { ticketKeys: 'x' } },
     { ...listen, address: '/run/app.sock', port: -1, addressType: -1, readableAll: true },
     { type: 'listening', isListening: true },
+    { ...listen, isDatagram: true, port: 53, flags: 5 },
+    { type: 'membership', id: 1, isMember: true, source: null, group: '239.1.2.3', via: null },
+    { type: 'membership', id: 1, isMember: false, source: '127.0.0.1', group: '232.1.2.3', via: '127.0.0.1' },
     { type: 'closed', id: 7 },
     { type: 'ready' },
     { type: 'preflight-failed', failure: { request: '/healthz', status: 500, body: 'x'.repeat(BODY_LIMIT) } },

@@ -1,6 +1,7 @@
 /** The kernel as a master in a simulated world has it: each call may fail. */
 import { EventEmitter } from 'node:events';
 import type { Cancel, Kernel } from '../../../../src/kernel.ts';
+import { EOPNOTSUPP } from '../../../../src/node/datagram.ts';
 import type { ListenHandle } from '../../../../src/node/handle.ts';
 import { makeTickets, type Tickets } from '../../../../src/tickets.ts';
 import { SimulatedProcess } from './process.ts';
@@ -45,6 +46,11 @@ export class SimulatedKernel implements Kernel {
   constructor(world: World, time: Timeline) {
     this.#world = world;
     this.#time = time;
+  }
+
+  /** Programs of the simulation bind none. */
+  bindDatagram(): number {
+    return EOPNOTSUPP;
   }
 
   now(): number {

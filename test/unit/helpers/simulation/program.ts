@@ -107,8 +107,19 @@ export class Program {
 
   #listen(port: number): void {
     this.#unanswered++;
-    const query = { address: '127.0.0.1', port, addressType: 4, flags: 0, backlog: 0, index: 0, readableAll: false, writableAll: false, serverData: null };
-    this.#process.tell({ type: 'listen', id: port, ...query, umask: null, isFinal: false });
+    const query = {
+      isDatagram: false,
+      address: '127.0.0.1',
+      port,
+      addressType: 4,
+      flags: 0,
+      backlog: 0,
+      index: 0,
+      umask: null,
+      isFinal: false,
+      serverData: null,
+    };
+    this.#process.tell({ type: 'listen', id: port, ...query, readableAll: false, writableAll: false });
   }
 
   #onListener({ errno, listener, isAdmitted }: Extract<ToWorker, { type: 'listener' }>): void {

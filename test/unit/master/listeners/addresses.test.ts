@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Address, type Bound, conflicts } from '../../../../src/master/listeners/addresses.ts';
+import { type Address, type Bound, conflicts, describe as inWords, isSame, servesFor } from '../../../../src/master/listeners/addresses.ts';
 import { parseStoredName, storedName } from '../../../../src/master/listeners/descriptor-store.ts';
 
 const at = (address: string, port = 80, flags = 0): Bound => ({
+  isDatagram: false,
   address,
   port,
   boundPort: port,
@@ -11,6 +12,8 @@ const at = (address: string, port = 80, flags = 0): Bound => ({
   flags,
   index: 0,
 });
+
+const udp = (address: string, port = 53, flags = 0): Bound => ({ ...at(address, port, flags), isDatagram: true });
 
 describe('a socket that was passed is meant', () => {
   const table: readonly (readonly [bound: Bound, wanted: Address, isMeant: boolean])[] = [
@@ -44,8 +47,31 @@ describe('a socket that was passed is meant', () => {
   }
 });
 
+test('A datagram socket and a listener at one address have nothing to do with each other', () => {
+  assert.equal(conflicts(udp('127.0.0.1', 80), at('127.0.0.1')), false);
+  assert.equal(isSame(udp('127.0.0.1', 80), at('127.0.0.1')), false);
+  assert.deepEqual([udp('::1'), udp('127.0.0.1'), at('127.0.0.1', 53)].map(inWords), ['udp:[::1]:53', 'udp:127.0.0.1:53', '127.0.0.1:53']);
+});
+
+test('A datagram socket that was passed serves for one of its family, with or without SO_REUSEADDR', () => {
+  const reuse = 4;
+  assert.equal(servesFor(udp('0.0.0.0'), udp('127.0.0.1')), true);
+  assert.equal(servesFor(udp('::'), udp('::1', 53, reuse)), true);
+  assert.equal(servesFor(udp('::'), udp('0.0.0.0')), false); // whose answers would go to ::ffff:… by a socket for IPv4
+  assert.equal(isSame(udp('127.0.0.1'), udp('127.0.0.1', 53, reuse)), true);
+  assert.equal(isSame(udp('127.0.0.1', 53, reuse), { ...udp('127.0.0.1', 53, reuse), index: 1 }), false);
+  assert.equal(isSame(udp('::', 53, reuse), udp('::', 53, 1 + reuse)), false);
+});
+
 test('An address is found again by the name of its descriptor, which systemd accepts', () => {
-  for (const bound of [at('127.0.0.1', 0), at('::', 8080, 1), at('/run/my app;ü%20.sock', -1), at('\0abstract', -1), { ...at('::1'), index: 3 }]) {
+  for (const bound of [
+    at('127.0.0.1', 0),
+    at('::', 8080, 1),
+    at('/run/my app;ü%20.sock', -1),
+    at('\0abstract', -1),
+    { ...at('::1'), index: 3 },
+    udp('::', 53, 5),
+  ]) {
     const { boundPort: _, ...address } = bound;
     const name = storedName(address);
     assert.match(name, /^[ -9;-~]{1,255}$/); // printable ASCII, no colon

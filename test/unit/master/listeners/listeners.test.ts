@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Grant } from '../../../../src/master/listeners/grant.ts';
 import type { InheritedSocket } from '../../../../src/master/listeners/inherited.ts';
-import { type Grant, Listeners } from '../../../../src/master/listeners/listeners.ts';
+import { Listeners } from '../../../../src/master/listeners/listeners.ts';
+import { bindDatagramHandle } from '../../../../src/node/datagram.ts';
 import { bindHandle, type ListenHandle, portOf } from '../../../../src/node/handle.ts';
 
 const host = '127.0.0.1';
@@ -9,7 +11,7 @@ const noStore = { keep: () => false, drop() {} };
 const everybody = { generations: [1], workers: [1, 2], isAwaited: true };
 
 function makeListeners(inherited: readonly InheritedSocket[] = []): Listeners & Disposable {
-  const listeners = new Listeners({ bind: bindHandle }, noStore, inherited);
+  const listeners = new Listeners({ bind: bindHandle, bindDatagram: bindDatagramHandle }, noStore, inherited);
   listeners.settle(everybody);
   return Object.assign(listeners, { [Symbol.dispose]: () => listeners.close() });
 }
@@ -19,7 +21,7 @@ let lastId = 0;
 /** As a program's `listen` asks for it. */
 async function listen(listeners: Listeners, worker: number, port: number, index = 0): Promise<Grant & { readonly id: number; readonly port: number }> {
   const id = ++lastId;
-  const asked = { address: host, port, addressType: 4, flags: 0, backlog: 511, index, isFinal: false };
+  const asked = { isDatagram: false, address: host, port, addressType: 4, flags: 0, backlog: 511, index, isFinal: false };
   const grant = await listeners.grant({ ...asked, readableAll: false, writableAll: false, umask: null, serverData: null }, { worker, id }, undefined);
   return { ...grant, id, port: grant.handle ? portOf(grant.handle) : 0 };
 }
@@ -71,7 +73,7 @@ test('What a program closes is let go of at once, though the dead had it, too; w
 
 test('The socket of a unit is never closed', async () => {
   const handle = bindHandle(host, 0, 4, 0) as ListenHandle;
-  const address = { address: host, port: portOf(handle), addressType: 4, flags: 0, index: 0 };
+  const address = { isDatagram: false, address: host, port: portOf(handle), addressType: 4, flags: 0, index: 0 };
   const listeners = makeListeners([{ handle, address, name: 'web', isStored: false }]);
   const { id, port } = await listen(listeners, 1, address.port);
   assert.equal(port, address.port);
