@@ -12,6 +12,7 @@ import { goesOn } from '../helpers/interop/goes-on.ts';
 import type { Protocol } from '../helpers/interop/talker.ts';
 import { root, temporaryFolder } from '../helpers/rig.ts';
 import { clientPackages, installChromium, largeClients } from './clients.ts';
+import { type Account, datagramPrograms } from './datagrams.ts';
 import { installed, type Layout, layOut } from './layouts.ts';
 import { companions, type Library, libraries } from './libraries.ts';
 import { compareProgram, programs } from './programs.ts';
@@ -31,6 +32,8 @@ for (const file of Object.keys(programs).filter(isWanted)) {
   console.log(`${file.padEnd(20)}${column(answers, 7)}${column(answers - differences.length, 10)}`);
   complaints.push(...differences.map((difference) => `${file}: ${JSON.stringify(difference, null, 2)}`));
 }
+console.log('\ndatagrams to           sent     lost  doubled');
+for (const [name, run] of Object.entries(datagramPrograms)) if (isWanted(name)) await tryDatagrams(name, run);
 console.log('\ninstalled by           program        answers  the same');
 if (isWanted('layouts')) for (const layout of layOut()) for (const file of installed) await tryLayout(layout, file);
 console.log('\nreloaded under load    answers  connections');
@@ -58,6 +61,17 @@ async function tryLayout({ name, folder }: Layout, file: string): Promise<void> 
   const { answers, differences } = await compareProgram(folder, file);
   console.log(`${name.padEnd(23)}${file.padEnd(15)}${column(answers, 7)}${column(answers - differences.length, 10)}`);
   complaints.push(...differences.map((difference) => `${file} (${name}): ${JSON.stringify(difference, null, 2)}`));
+}
+
+async function tryDatagrams(name: string, run: (folder: string) => Promise<Account>): Promise<void> {
+  try {
+    const { sent, lost, doubled } = await run(folder);
+    console.log(`${name.padEnd(20)}${column(sent, 7)}${column(lost, 9)}${column(doubled, 9)}`);
+    if (lost + doubled > 0) complaints.push(`${name}: ${lost} datagrams were lost, ${doubled} answered or counted twice`);
+  } catch (error) {
+    console.log(`${name.padEnd(20)}  FAILS`);
+    complaints.push(`${name}: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 async function tryReloads(name: string, trial: Reloaded): Promise<void> {
