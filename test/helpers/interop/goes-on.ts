@@ -29,8 +29,8 @@ export async function goesOn(course: Course): Promise<void> {
   await using rig = await startMaster({
     script: client.script ?? 'speaks.mjs',
     args: [protocol],
-    env: { ...files, GRACEFUL_SUPER_HANDOFF_TLS: '1', GRACEFUL_SUPER: join(root, 'dist/index.js') },
-    flags: DRAIN,
+    env: { ...files, GRACEFUL_SUPER: join(root, 'dist/index.js') },
+    flags: protocol === 'h2c' ? DRAIN : ['--handoff-tls', ...DRAIN], // without TLS it moves by itself
   });
   const target = { protocol, port: rig.port(), ca, caFile: files.CERT, ...(course.pauseMs !== undefined && { pauseMs: course.pauseMs }) };
   const talkers: Talker[] = [];
