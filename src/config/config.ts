@@ -32,6 +32,8 @@ interface Values {
   readonly allowAddressChange: boolean;
   /** Established connections move to the successors. */
   readonly handoff: boolean;
+  /** Those behind TLS, too. */
+  readonly handoffTls: boolean;
   readonly idleGrace: number;
   readonly drainTimeout: number;
   readonly killTimeout: number;

@@ -71,6 +71,9 @@ export const options: Readonly<Record<string, Option>> = {
   probation: option(duration(0), '1s', 'How long both generations serve before the old one drains', { value: 'TIME' }),
   allowAddressChange: option(toggle(), false, 'A reload may leave an address of the old code without anybody', { kind: 'toggle' }),
   handoff: option(toggle(), true, 'Established connections go on in the new workers; --no-handoff: they end gracefully', { kind: 'toggle' }),
+  handoffTls: option(toggle(), false, 'So do connections behind TLS 1.3 that Node itself ends: workers then keep their traffic secrets in memory', {
+    kind: 'toggle',
+  }),
   idleGrace: option(duration(0), seconds(defaultTimes.idleGraceMs), 'How long an idle connection stays open while its worker drains', { value: 'TIME' }),
   drainTimeout: option(duration(0), seconds(defaultTimes.drainTimeoutMs), 'How long a worker may drain before what is open is closed', { value: 'TIME' }),
   killTimeout: option(duration(0), seconds(defaultTimes.killTimeoutMs), 'How long a worker may take to end after SIGTERM before SIGKILL', { value: 'TIME' }),

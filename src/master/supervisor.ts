@@ -243,7 +243,12 @@ export class Supervisor {
   /** A bad configuration or a missing file ends a reload here, before anything was touched. */
   #resolve(generation: number, from: number | null): void {
     this.#releases.resolve(generation, from, this.#loop.fleet.generation).then(
-      ({ policy, dropped }) => this.#loop.dispatch({ type: 'release-resolved', generation, policy, dropped }),
+      ({ policy, dropped }) => {
+        const { handoff, handoffTls } = this.#releases.configOf(generation) ?? this.#options.config;
+        if (handoffTls && !handoff)
+          this.#log.write('option-without-effect', { level: 'warn', text: '--handoff-tls does nothing beside --no-handoff: no connection is handed over' });
+        this.#loop.dispatch({ type: 'release-resolved', generation, policy, dropped });
+      },
       (error) => this.#loop.dispatch({ type: 'release-rejected', generation, error: toReport(error) }),
     );
   }

@@ -10,6 +10,7 @@
  * - `server._connections`, `server._emitCloseIfDrained`: a server's count of its connections, and what Node calls whenever one of them ends. Missing: a
  *   closed server tells `close` while connections of it are on their way.
  * - `socket._parent` of a `TLSSocket`: the socket below. Missing: an encrypted connection is counted twice.
+ * - `handle.reading` is made an accessor by a `TLSSocket` above. Missing: connections behind TLS count as read by somebody else first, and stay.
  * - `socket[timeout]._idleStart`: when the timer of a socket was last set. Missing: it gets its whole time anew.
  */
 import type { Server, Socket } from 'node:net';
@@ -55,6 +56,12 @@ export function serverOf(socket: Socket): Server | undefined {
 /** The socket below one that decrypts. */
 export function rawOf(socket: Socket): Socket | undefined {
   return (socket as unknown as { readonly _parent?: Socket | null })._parent ?? undefined;
+}
+
+/** A TLS handshake has begun on it: its handle belongs to the socket above. */
+export function isBelowTls(socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as InternalSocket;
+  return handle !== null && Object.getOwnPropertyDescriptor(handle, 'reading')?.get !== undefined;
 }
 
 /** Open connections as Node counts them, which costs nothing. */

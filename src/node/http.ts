@@ -77,6 +77,22 @@ export function onNextRequest(socket: Socket, callback: () => void): void {
   };
 }
 
+/**
+ * The next request that comes while nothing else is under way on its connection is answered with `Connection: close`, whatever its client asked for. `onLast` is called right before the
+ * program gets it.
+ */
+export function endAtNextRequest(socket: Socket, onLast: () => void): void {
+  const { parser } = socket as HttpSocket;
+  const onIncoming = parser?.onIncoming;
+  if (!parser || !onIncoming) return;
+  parser.onIncoming = (request, shouldKeepAlive) => {
+    if ((request as { readonly upgrade?: boolean }).upgrade || responseOf(socket)) return onIncoming(request, shouldKeepAlive);
+    parser.onIncoming = onIncoming;
+    onLast();
+    return onIncoming(request, false);
+  };
+}
+
 /** The request that the connection's parser has seen last. */
 export function lastRequest(socket: Socket): IncomingMessage | undefined {
   return (socket as HttpSocket).parser?.incoming ?? undefined;

@@ -79,6 +79,8 @@ interface Known {
   residue: number | undefined;
   /** `bytesIn` when somebody last looked. */
   seenIn: number;
+  /** At so many looks in a row, each with something new, no record lay in OpenSSL in part, as far as can be told. */
+  wholeLooks: number;
 }
 
 /** Of one connection: copies, to be zeroed when they were used. */
@@ -96,6 +98,8 @@ export interface Captured {
 export interface Not {
   readonly not: string;
   readonly isFinal: boolean;
+  /** It is looked at again a moment later, and need not be told. */
+  readonly isMomentary?: boolean;
 }
 
 const EXPORTER = 0;
@@ -104,6 +108,8 @@ const CLIENT = 2;
 const SPACE = 32;
 const NEWLINE = 10;
 const MOST_GREETINGS = 4;
+/** Whoever sends so long records, or so slowly, that they are met in part was met so before: 21 of 22 parts show. */
+const ENOUGH_LOOKS = 4;
 
 const known = new WeakMap<object, Known>();
 
@@ -160,6 +166,7 @@ function begin(wrap: TlsWrap, secretLength: number): Known {
     greetingBytes: 0,
     residue: undefined,
     seenIn: -1,
+    wholeLooks: 0,
   };
   known.set(wrap, it);
   wrap.close = closeAndForget;
@@ -232,8 +239,8 @@ function ticketsOfSession(it: Known, now: Counters, largest: number): Tickets | 
 }
 
 /**
- * Looks at a connection, and does not touch it. It is told as capable of leaving only if nothing has come since the last look, by this or `look`: exactly 22 bytes of a
- * record, which can't be told from the cost of a whole one, are mostly followed by the rest.
+ * Looks at a connection, and does not touch it. Exactly 22 bytes of a record can't be told from the cost of a whole one, but are mostly followed by the rest. So it is told as capable of
+ * leaving only if nothing has come since the last look, by this or `look`; or, of one that is never silent for long, if all was whole at the last few looks.
  */
 export function capture(socket: TLSSocket): Captured | Not {
   const wrap = wrapOf(socket);
@@ -243,12 +250,15 @@ export function capture(socket: TLSSocket): Captured | Not {
   if (!it || it.finishedIn < 0 || it.helloIn < 0) return { not: 'its secrets are not known, as of TLS 1.2', isFinal: true };
   if (socket.getProtocol() !== 'TLSv1.3') return { not: 'it does not speak TLS 1.3', isFinal: true };
   if (it.sentBefore < 0) return { not: 'its handshake was still being sent when the client ended it', isFinal: true };
+  const read = readBy(socket, it, now);
   const hasWaited = it.seenIn === now.bytesIn;
+  if (!hasWaited) it.wholeLooks = read === undefined ? 0 : it.wholeLooks + 1;
   it.seenIn = now.bytesIn;
   // counted when every write has called back: plaintext that is counted, and not sealed yet, would make the number too low
-  if (!isQuiet(socket) || now.unsent > 0) return { not: 'it is busy', isFinal: false };
-  if (!hasWaited) return { not: 'something has come since it was looked at', isFinal: false };
-  return count(socket, it, now);
+  if (!isQuiet(socket) || now.unsent > 0) return { not: 'it is busy', isFinal: false, isMomentary: true };
+  if (!hasWaited && it.wholeLooks < ENOUGH_LOOKS) return { not: 'something has come since it was looked at', isFinal: false, isMomentary: true };
+  if (read === undefined) return { not: 'a record of it has come in part, or its client does what is not expected', isFinal: false };
+  return count(socket, it, { ...now, read });
 }
 
 /** Notes what has come so far. */
@@ -258,19 +268,20 @@ export function look(socket: TLSSocket): void {
   if (it) it.seenIn = wrap?._parent?.bytesRead ?? -1;
 }
 
-function count(socket: TLSSocket, it: Known, now: Counters): Captured | Not {
+function readBy(socket: TLSSocket, it: Known, now: Counters): CountedRead | undefined {
+  const flightWithCertificate = (socket as unknown as InternalTls)._requestCert ? it.finishedIn - it.helloIn : undefined;
+  return countRead({ bytes: now.bytesIn - it.helloIn, plain: now.plainIn, hashLength: it.secretLength, flightWithCertificate, residue: it.residue });
+}
+
+function count(socket: TLSSocket, it: Known, now: Counters & { readonly read: CountedRead }): Captured | Not {
   const largestFragment = largestFragmentOf(socket);
   if (largestFragment === undefined) return { not: 'its largest fragment is not known', isFinal: true };
   const tickets = ticketsOf(socket, it, now, largestFragment);
   if (tickets === undefined) return { not: 'its session tickets could not be counted', isFinal: true };
   const written = countWritten(now.bytesOut - it.sentBefore - now.plainOut, tickets);
   if (written === undefined) return { not: 'the records that it was sent could not be counted', isFinal: true };
-  const flightWithCertificate = (socket as unknown as InternalTls)._requestCert ? it.finishedIn - it.helloIn : undefined;
-  const incoming = { bytes: now.bytesIn - it.helloIn, plain: now.plainIn, hashLength: it.secretLength, flightWithCertificate, residue: it.residue };
-  const read = countRead(incoming);
-  if (read === undefined) return { not: 'a record of it has come in part, or its client does what is not expected', isFinal: false };
   const secret = (which: number) => Buffer.alloc(it.secretLength, it.secrets.subarray(which * it.secretLength, (which + 1) * it.secretLength));
-  return { clientSecret: secret(CLIENT), serverSecret: secret(SERVER), exporter: secret(EXPORTER), read, written, largestFragment };
+  return { clientSecret: secret(CLIENT), serverSecret: secret(SERVER), exporter: secret(EXPORTER), read: now.read, written, largestFragment };
 }
 
 function ticketsOf(socket: TLSSocket, it: Known, now: Counters, largest: number): Tickets | undefined {

@@ -1,6 +1,6 @@
 /** Parses what a worker says. A worker runs foreign code: whatever does not fit is refused, and harms nobody. */
 import * as v from 'valibot';
-import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from './worker.ts';
+import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker, KEY_LIMIT } from './worker.ts';
 
 const whole = v.pipe(v.number(), v.integer());
 const label = v.pipe(v.string(), v.maxLength(64));
@@ -62,6 +62,7 @@ const message = v.variant('type', [
   v.object({ type: v.literal('failed'), error }),
   v.object({ type: v.literal('vitals'), id: whole, connections: v.pipe(whole, v.minValue(0)), rssBytes: v.nullable(v.pipe(v.number(), v.minValue(0))) }),
   v.object({ type: v.literal('checked'), id: whole, failure: v.nullable(failure) }),
+  v.object({ type: v.literal('key'), key: v.pipe(v.string(), v.base64(), v.maxLength(KEY_LIMIT)) }),
   v.object({ type: v.literal('notice'), text: longText, level: v.optional(v.picklist(['info', 'warn'])) }),
 ]);
 

@@ -41,7 +41,7 @@ export interface GroupMembership {
   readonly via: string | null;
 }
 
-/** Connections by kind: `http`, `http2`, `websocket`, `upgraded`, `tls`, `tcp`, `unix`. */
+/** Connections by kind: `http`, `https`, `http2`, `websocket`, `wss`, `upgraded`, `tls`, `tcp`, `unix`. */
 export type ConnectionCounts = Readonly<Record<string, number>>;
 
 /** What made an error, in a form that crosses processes. */
@@ -120,6 +120,8 @@ export type FromWorker =
   /** Answers `examine`; `rssBytes` is its resident memory, null where that can't be found out. */
   | { readonly type: 'vitals'; readonly id: number; readonly connections: number; readonly rssBytes: number | null }
   | { readonly type: 'checked'; readonly id: number; readonly failure: HealthFailure | null }
+  /** What is sealed to this key only this worker can read: base64 of an X25519 key. Told by those that take connections behind TLS. */
+  | { readonly type: 'key'; readonly key: string }
   /** Something an operator should know. */
   | { readonly type: 'notice'; readonly text: string; readonly level?: 'info' | 'warn' };
 
@@ -174,6 +176,8 @@ export interface Successors {
   readonly listeners: readonly number[];
   /** Nobody is there just now, but somebody is to be: until then connections stay as they are. */
   readonly areAwaited: boolean;
+  /** Of those of them that have told one; absent: none has. */
+  readonly keys?: readonly string[];
 }
 
 /** `reload`: another worker takes its place; `stop`: nobody does. */
@@ -193,6 +197,9 @@ export const defaultTimes: DrainTimes = { idleGraceMs: 5_000, drainTimeoutMs: 30
 
 /** Longest body of a failed answer, in bytes. */
 export const BODY_LIMIT = 200;
+
+/** Longest public key of a worker, in characters. */
+export const KEY_LIMIT = 64;
 
 /** Longest baggage of a connection, in characters. A byte of state as V8 serializes it can take six of them, such as in `\u0000`. */
 export const BAGGAGE_LIMIT: number = 512 * 1024;
@@ -230,6 +237,8 @@ export interface WorkerIdentity {
   /** Descriptor over which a thread of it is asked where it hangs; null: it has none. */
   readonly watcher: number | null;
   readonly times: DrainTimes;
+  /** Connections behind TLS are handed over, too. */
+  readonly handoffTls: boolean;
   /** Named listeners of the master: what to give to `server.listen`, or to `socket.bind`. */
   readonly listeners: Readonly<Record<string, { readonly host?: string; readonly address?: string; readonly port: number } | { readonly path: string }>>;
 }

@@ -23,6 +23,7 @@ import { prepareAdopter } from './handoff/adopter.ts';
 import { type Mover, prepareMover } from './handoff/mover.ts';
 import { followRaw } from './handoff/raw.ts';
 import { makeRegistry } from './handoff/registry.ts';
+import { plainOnly, prepareSecure, type SecureTransports } from './handoff/transports.ts';
 import { prepareReadiness, type Readiness } from './readiness.ts';
 import { publishRuntime } from './runtime.ts';
 import { type Servers, watchServers } from './servers.ts';
@@ -46,44 +47,57 @@ const ORPHAN_TRIES = 50;
 const ORPHAN_PAUSE_MS = 10;
 
 /** Makes this process the worker that it was named. */
-export function supervise({ master, generation, index, waitReady, preflight, tickets, watcher, times, listeners }: WorkerIdentity): void {
+export function supervise(identity: WorkerIdentity): void {
+  const { master, generation, index, waitReady, preflight, tickets, watcher, times, listeners } = identity;
   let files: readonly OwnedFile[] = [];
   const tell = (message: FromWorker, handle?: ConnectionHandle, onLost?: () => void) => sendHidden(process, message, handle, onLost);
   onMistake((text) => tell({ type: 'notice', text }));
   const servers = watchServers();
-  const registry = makeRegistry();
-  servers.onTracked = guarded((server, socket) => followRaw(registry, server, socket));
-  const mover = prepareMover({ servers, registry, tell });
+  const secure = identity.handoffTls ? prepareSecure({ keys: () => mover.succession.keys, tell, isSpokesman: index === 0 }) : undefined;
+  const scope = { servers, registry: makeRegistry(), transports: secure ?? plainOnly };
+  servers.onTracked = guarded((server, socket) => followRaw(scope.registry, server, socket));
+  const mover = prepareMover({ ...scope, tell });
   const datagrams = makeDatagrams();
-  const drain = prepareDrain({ servers, registry, mover, datagrams }, tellAccount(tell), (drainTimes, isTold) => {
+  const drain = prepareDrain({ ...scope, mover, datagrams }, tellAccount(tell), (drainTimes, isTold) => {
     process.channel?.unref(); // the master may still owe an answer, which nobody waits for any more
     ending.end({ times: drainTimes, departed: mover.departed, isTold, onLinger: (what) => tellLinger(tell, drainTimes, what) });
   });
   drain.addHook(endCluster);
-  const readiness = prepareReadiness({ terms: preflight, servers, drain, tell });
+  const readiness = prepareReadiness({ terms: preflight, servers, drain, tell, onReady: () => secure?.onReady() });
   const ending = takeTerm((count) => (count === 1 ? drain.leave(times) : drain.hurry()));
-  const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, datagrams, waitReady });
+  const { captured, ready, onAsked } = captureListens({ tell, drain, readiness, servers, datagrams, waitReady, secure });
   const takeTicket = ticketTaker(tickets, (skipped) => tell({ type: 'given-back', tickets: skipped }));
-  const adopt = prepareAdopter({ servers, registry, tell, takeTicket, isDraining: () => drain.hasBegun });
+  const adopt = prepareAdopter({ ...scope, tell, takeTicket, isDraining: () => drain.hasBegun });
   const parts = { tell, captured, drain, ready, onAsked, servers, mover, adopt, watch: prepareWatch(watcher, tell), measure: prepareMeasure(tell) };
-  const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
-    if (message.type === 'files') files = message.files;
-    else obey(message, handle, parts);
+  hearMaster(parts, (made) => {
+    files = made;
   });
-  onHidden(process, (body, handle) => hear(body as ToWorker, handle));
-  const onDisconnect = guarded(() => {
+  const onDisconnect = () => {
     drain.addHook(() => endAsOrphan(master, () => files));
     captured.abandon();
     mover.abandon(); // whether somebody has adopted what is in flight can't be known any more
     drain.begin(times, 'stop');
-  });
-  process.once('disconnect', onDisconnect); // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
+  };
+  process.once('disconnect', guarded(onDisconnect)); // the master vanished, or the program let go of it: either way nobody will tell this worker to drain
   ensureDisconnect();
   shareInspector(drain);
-  const onUncaught = (error: Error) => tell({ type: 'failed', error: toReport(error) });
-  process.on('uncaughtExceptionMonitor', guarded(onUncaught));
-  publishRuntime({ ...registry, generation, index, ready, preflight: readiness.add, onDrain: drain.addHook, listener: (name) => listeners[name] });
+  tellUncaught(tell);
+  publishRuntime({ ...scope.registry, generation, index, ready, preflight: readiness.add, onDrain: drain.addHook, listener: (name) => listeners[name] });
   process.channel?.unref();
+}
+
+/** `onFiles` is told those to remove should the master vanish. */
+function hearMaster(parts: Parts, onFiles: (files: readonly OwnedFile[]) => void): void {
+  const hear = guarded((message: ToWorker, handle: Handle | undefined) => {
+    if (message.type === 'files') onFiles(message.files);
+    else obey(message, handle, parts);
+  });
+  onHidden(process, (body, handle) => hear(body as ToWorker, handle));
+}
+
+function tellUncaught(tell: (message: FromWorker) => void): void {
+  const onUncaught = guarded((error: Error) => tell({ type: 'failed', error: toReport(error) }));
+  process.on('uncaughtExceptionMonitor', onUncaught);
 }
 
 interface Listens {
@@ -93,10 +107,15 @@ interface Listens {
   readonly servers: Servers;
   readonly datagrams: Datagrams;
   readonly waitReady: boolean;
+  readonly secure: SecureTransports | undefined;
 }
 
 /** What the program listens on, and what that says of its readiness. `ready`: the program says it. */
-function captureListens({ tell, drain, readiness, servers, datagrams, waitReady }: Listens): { captured: Capture; ready: () => void; onAsked: () => void } {
+function captureListens({ tell, drain, readiness, servers, datagrams, waitReady, secure }: Listens): {
+  captured: Capture;
+  ready: () => void;
+  onAsked: () => void;
+} {
   const captured = new Capture({
     servers,
     datagrams,
@@ -121,7 +140,10 @@ function captureListens({ tell, drain, readiness, servers, datagrams, waitReady 
     whenGone(() => queueMicrotask(tellListening));
     if (!waitReady) setImmediate(later);
   };
-  servers.onListening = guarded((server) => onServing((then) => whenServerCloses(server, then)));
+  servers.onListening = guarded((server) => {
+    secure?.onListening(server);
+    onServing((then) => whenServerCloses(server, then));
+  });
   datagrams.onBound = guarded((handle) => onServing((then) => whenClosed(handle, then)));
   return { captured, ready, onAsked };
 }

@@ -27,6 +27,8 @@ export interface ReadinessHost {
   readonly servers: Servers;
   readonly drain: Drain;
   tell(message: FromWorker): void;
+  /** Right after it was said. */
+  onReady(): void;
 }
 
 /** Prepares to say it. */
@@ -41,6 +43,7 @@ export function prepareReadiness(host: ReadinessHost): Readiness {
     isSaid = !isQuiet;
     host.tell(isQuiet ? { type: 'ready', isQuiet } : { type: 'ready' });
     readiness.onSaid();
+    if (!isQuiet) host.onReady();
   };
   const isGuarded = () => !isSaid && (terms.requests.length > 0 || checks.length > 0);
   const sayWhenProved = () => {

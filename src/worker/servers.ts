@@ -6,7 +6,7 @@ import diagnostics from 'node:diagnostics_channel';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { countOf, isOpen, isReceiving, rawOf, serverOf } from '../node/connection.ts';
+import { countOf, isBelowTls, isOpen, isReceiving, rawOf, serverOf } from '../node/connection.ts';
 import { listens } from '../node/handle.ts';
 import { isHttp, parsedConnections } from '../node/http.ts';
 import { isHttp2Server, noteSession, sessionOf } from '../node/http2.ts';
@@ -63,7 +63,7 @@ export function watchServers(): Servers {
   const known = new WeakMap<Server, WatchedServer>();
   const all = new OpenSet<WatchedServer>(({ server, sockets }) => listens(server) || !sockets.isEmpty());
   const listeners = new WeakMap<Server, number>();
-  const secondHand = new WeakSet<Socket>();
+  const [secondHand, decrypted] = [new WeakSet<Socket>(), new WeakSet<Socket>()];
   const servers: Servers = {
     list: () => all.list(),
     count: () => all.list().reduce((sum, watched) => sum + watched.sockets.size + guestsOf(watched, servers).length, 0),
@@ -80,18 +80,19 @@ export function watchServers(): Servers {
       const watched = known.get(server);
       if (watched === undefined) return;
       watched.sockets.add(lowest(socket));
+      if ((socket as TLSSocket).encrypted) watched.secure.add(socket as TLSSocket);
       all.add(watched); // it may have been closed meanwhile
-      servers.onTracked(server, socket);
+      if (!isRawBehindTls(server, socket)) servers.onTracked(server, socket);
     },
     hasAccepted: (server, socket) => known.get(server)?.sockets.has(lowest(socket)) === true,
-    isFirstHand: (socket) => !secondHand.has(socket),
+    isFirstHand: (socket) => !secondHand.has(lowest(socket)) && (decrypted.has(socket) || !(socket as TLSSocket).encrypted),
     onListening: () => {},
     onTracked: () => {},
     onEnd: () => {},
   };
   diagnostics.subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const { server } = message as { server: Server };
-    const watched = known.get(server) ?? watch(server, servers);
+    const watched = known.get(server) ?? watch(server, servers, decrypted);
     known.set(server, watched);
     all.add(watched);
     servers.onListening(server);
@@ -101,9 +102,14 @@ export function watchServers(): Servers {
     const server = serverOf(socket);
     if (server === undefined || isReceiving()) return;
     servers.track(server, socket);
-    if (isHttpServer(server) && !isHttp(socket) && !isRawBehindTls(server, socket)) secondHand.add(socket);
+    if (isHttpServer(server) && !isFirstHand(server, socket)) secondHand.add(socket);
   });
   return servers;
+}
+
+/** Node's TLS, or its parser, has a connection that was just accepted. */
+function isFirstHand(server: Server, socket: Socket): boolean {
+  return 'setSecureContext' in server ? isBelowTls(socket) : isHttp(socket);
 }
 
 /** It listens at a path that a tool made for itself. */
@@ -117,8 +123,10 @@ export function kindOf({ server }: WatchedServer, socket: Socket): string {
   if ((socket as TLSSocket).alpnProtocol === 'h2' || sessionOf(socket)) return 'http2';
   if (isRawBehindTls(server, socket)) return 'tls';
   if (!isHttpServer(server)) return (socket as TLSSocket).encrypted ? 'tls' : socket.remoteFamily === undefined ? 'unix' : 'tcp';
-  if (isHttp(socket)) return 'http';
-  return webSocketOf(socket) ? 'websocket' : 'upgraded';
+  const { encrypted } = socket as TLSSocket;
+  if (isHttp(socket)) return encrypted ? 'https' : 'http';
+  if (webSocketOf(socket)) return encrypted ? 'wss' : 'websocket';
+  return 'upgraded';
 }
 
 /** The connections as the program has them: decrypted where TLS is spoken, and with those that it got elsewhere. */
@@ -174,14 +182,20 @@ function isRawBehindTls(server: Server, socket: Socket): boolean {
   return 'setSecureContext' in server && !(socket as TLSSocket).encrypted;
 }
 
-function watch(server: Server, servers: Servers): WatchedServer {
+/** `decrypted`: behind TLS, and given to Node's parser at once. */
+function watch(server: Server, servers: Servers, decrypted: WeakSet<Socket>): WatchedServer {
   const watched: WatchedServer = {
     server,
     sockets: new OpenSet<Socket>(isOpen),
     secure: new OpenSet<TLSSocket>(isOpen),
     sessions: new OpenSet<ServerHttp2Session>((session) => !session.destroyed && !hasLeft(session)),
   };
-  const onSecure = (socket: TLSSocket) => void (isPrivate(servers, socket) || watched.secure.add(socket));
+  const onSecure = (socket: TLSSocket) => {
+    if (isPrivate(servers, socket)) return;
+    watched.secure.add(socket);
+    servers.onTracked(server, socket);
+    if (isHttp(socket)) decrypted.add(socket);
+  };
   const onSession = (session: ServerHttp2Session) => {
     if (isPrivate(servers, session.socket)) return;
     noteSession(session);

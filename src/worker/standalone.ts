@@ -5,6 +5,7 @@ import { prepareDrain } from './drain.ts';
 import { takeTerm } from './ending.ts';
 import { prepareMover } from './handoff/mover.ts';
 import { makeRegistry } from './handoff/registry.ts';
+import { plainOnly } from './handoff/transports.ts';
 import { publishRuntime, type Runtime } from './runtime.ts';
 import { watchServers } from './servers.ts';
 
@@ -12,9 +13,10 @@ import { watchServers } from './servers.ts';
 export function runStandalone(): Runtime {
   const servers = watchServers();
   const registry = makeRegistry();
-  const mover = prepareMover({ servers, registry, tell() {} });
+  const scope = { servers, registry, transports: plainOnly };
+  const mover = prepareMover({ ...scope, tell() {} });
   const account = { onWithdrew() {}, onDrained() {}, onNotice: (text: string) => console.error(text) };
-  const drain = prepareDrain({ servers, registry, mover, datagrams: makeDatagrams() }, account, (times, isTold) =>
+  const drain = prepareDrain({ ...scope, mover, datagrams: makeDatagrams() }, account, (times, isTold) =>
     ending.end({ times, departed: mover.departed, isTold }),
   );
   const ending = takeTerm((times) => (times === 1 ? drain.begin(defaultTimes, 'stop') : drain.hurry()));

@@ -62,10 +62,14 @@ function responseWatch({ mover }: DrainScope, afterResponse: () => void): (serve
     const server = parsingServerOf(socket);
     return server !== undefined && mover.willMove(server, socket);
   };
+  const onRequest = (socket: Socket) => {
+    const server = parsingServerOf(socket);
+    if (server) mover.look(server, socket);
+  };
   return (servers) => {
     if (!hasBegun && servers.size > 0) closeAfterResponses(willMove);
     hasBegun ||= servers.size > 0;
-    for (const server of servers) settlePipelines(server, willMove, afterResponse);
+    for (const server of servers) settlePipelines(server, { willMove, onRequest, afterResponse });
   };
 }
 
@@ -77,7 +81,8 @@ interface Found {
 }
 
 /** `progress` is how far the second half of the drain timeout has passed. */
-function look({ servers, registry, mover }: DrainScope, progress: number): Found {
+function look(scope: DrainScope, progress: number): Found {
+  const { servers, mover } = scope;
   const idle = new Map<Socket, WatchedServer>();
   const candidates: Candidate[] = [];
   const parsing = new Set<Server>();
@@ -97,7 +102,7 @@ function look({ servers, registry, mover }: DrainScope, progress: number): Found
     for (const socket of found.unsure) idle.set(socket, watched);
     const others = connections.filter((socket) => parsingServerOf(socket) === undefined && sessionOf(socket) === undefined);
     if (!isHttpServer(server)) {
-      if (mayMove(registry, server)) for (const socket of others) if (isQuiet(socket)) sort(watched, socket);
+      if (mayMove(scope, server)) for (const socket of others) if (isQuiet(socket)) sort(watched, socket);
       continue;
     }
     for (const socket of others) if (mover.willMove(server, socket)) candidates.push({ watched, socket });

@@ -5,22 +5,23 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { asleep } from '../helpers/chaos.ts';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
+import { kinds, overEach } from '../helpers/over-each.ts';
 import { poll, startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const KEEP_ALIVE_MS = 5_000;
 const PATIENCE_MS = 60_000;
 
-test('However often it moves, an idle connection ends when its keep-alive timeout is over, with FIN; a slow handler beside it is not cut', async () => {
+overEach('However often it moves, an idle connection ends when its keep-alive timeout is over, with FIN; a slow handler beside it is not cut', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
   writeFileSync(hold, '');
-  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { KEEP_ALIVE: String(KEEP_ALIVE_MS), HOLD: hold } });
+  await using rig = await startMaster({ over, script: 'http-timeouts.cjs', env: { KEEP_ALIVE: String(KEEP_ALIVE_MS), HOLD: hold } });
   using idle = await dialHttp(rig);
   using busy = await dialHttp(rig);
   const startedAt = performance.now();
   await Promise.all([visit(idle), visit(busy)]);
   const { connections } = await rig.hup();
-  assert.deepEqual((connections as { moved: object }).moved, { http: 2 });
+  assert.deepEqual((connections as { moved: object }).moved, { [kinds[over].http]: 2 });
   idle.text = busy.text = '';
   busy.write(get('/held'));
   while (idle.ended === undefined && performance.now() - startedAt < PATIENCE_MS) await rig.hup();
@@ -96,8 +97,8 @@ for (const [name, keepAlive] of [
     assert.match(await visit(moved), /^pid \d+$/);
   });
 
-test('A request that stops half-way meets headersTimeout on a connection that has moved, too', async () => {
-  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { HEADERS: '1000' } });
+overEach('A request that stops half-way meets headersTimeout on a connection that has moved, too', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-timeouts.cjs', env: { HEADERS: '1000' } });
   using wire = await dialHttp(rig);
   await visit(wire);
   await rig.hup();
@@ -107,16 +108,16 @@ test('A request that stops half-way meets headersTimeout on a connection that ha
   assert.match(wire.text, /^HTTP\/1.1 408 /);
 });
 
-test('What cuts silent connections cuts none that waits for its next request after a move; a request on it meets that timeout', async () => {
+overEach('What cuts silent connections cuts none that waits for its next request after a move; a request on it meets that timeout', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
   writeFileSync(hold, '');
-  await using rig = await startMaster({ script: 'http-timeouts.cjs', env: { TIMEOUT: '500', HOLD: hold } });
+  await using rig = await startMaster({ over, script: 'http-timeouts.cjs', env: { TIMEOUT: '500', HOLD: hold } });
   using idle = await dialHttp(rig);
   using asking = await dialHttp(rig);
   await Promise.all([visit(idle), visit(asking)]);
   const { connections } = await rig.hup();
-  assert.deepEqual((connections as { moved: object }).moved, { http: 2 });
+  assert.deepEqual((connections as { moved: object }).moved, { [kinds[over].http]: 2 });
   using fresh = await dialHttp(rig);
   assert.equal(await fresh.end(), 'FIN');
   assert.deepEqual([idle.ended, asking.ended], [undefined, undefined], 'one that came later has met the timeout');

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { answer, connections, dialHttp, get, visit } from '../helpers/http.ts';
+import { kinds, overEach } from '../helpers/over-each.ts';
 import { poll, type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
 import type { Wire } from '../helpers/wire.ts';
 
@@ -12,8 +12,8 @@ const body = 'hello';
 const request = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 const positions = Array.from({ length: request.length - 1 }, (_, index) => index + 1);
 
-test('A request that is split at any of its bytes is answered while connections move, over and over', async () => {
-  await using rig = await startMaster({ script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
+overEach('A request that is split at any of its bytes is answered while connections move, over and over', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
   const wires = await Promise.all(positions.map(() => dialHttp(rig)));
   let isOver = false;
   let answered = 0;
@@ -39,8 +39,8 @@ test('A request that is split at any of its bytes is answered while connections 
   for (const wire of wires) wire.socket.destroy();
 });
 
-test('A request whose first bytes come before the reload and the rest after is answered, and the connection moves then', async () => {
-  await using rig = await startMaster({ script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
+overEach('A request whose first bytes come before the reload and the rest after is answered, and the connection moves then', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
   const wires = await Promise.all(positions.map(() => dialHttp(rig)));
   await Promise.all(wires.map((wire) => visit(wire)));
   for (const [index, wire] of wires.entries()) {
@@ -51,14 +51,14 @@ test('A request whose first bytes come before the reload and the rest after is a
   for (const [index, wire] of wires.entries()) wire.write(request.slice(positions[index]));
   for (const wire of wires) assert.equal(JSON.parse(await answer(wire)).body, body);
   const { moved, closed, cut } = await rig.until('generation-gone');
-  assert.deepEqual([moved, closed, cut], [{ http: wires.length }, {}, {}]);
+  assert.deepEqual([moved, closed, cut], [{ [kinds[over].http]: wires.length }, {}, {}]);
   const [newest] = await rig.pids();
   for (const wire of wires) assert.equal(JSON.parse(await visit(wire)).pid, newest);
   for (const wire of wires) wire.socket.destroy();
 });
 
-test('A connection that never sent a byte moves, and speaks first with the new worker', async () => {
-  await using rig = await startMaster({ script: 'http-timeouts.cjs' });
+overEach('A connection that never sent a byte moves, and speaks first with the new worker', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-timeouts.cjs' });
   using wire = await dialHttp(rig);
   await connections(rig, 1);
   await rig.hup();
@@ -69,8 +69,8 @@ test('A connection that never sent a byte moves, and speaks first with the new w
   assert.equal(await visit(wire), `pid ${await onlyPid(rig)}`);
 });
 
-test('A response that waits for its slow reader is sent whole before the connection moves', async () => {
-  await using rig = await startMaster({ script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
+overEach('A response that waits for its slow reader is sent whole before the connection moves', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-echo.cjs', env: { KEEP_ALIVE: '60000' } });
   const [oldPid] = await rig.pids();
   using wire = await dialHttp(rig);
   await visit(wire);
@@ -88,8 +88,8 @@ test('A response that waits for its slow reader is sent whole before the connect
   assert.equal(JSON.parse(await visit(wire)).pid, await onlyPid(rig));
 });
 
-test('Empty lines between two requests keep a connection neither from being served nor from moving', async () => {
-  await using rig = await startMaster({ script: 'http-timeouts.cjs', flags: ['--drain-timeout', '10s'] });
+overEach('Empty lines between two requests keep a connection neither from being served nor from moving', async (over) => {
+  await using rig = await startMaster({ over, script: 'http-timeouts.cjs', flags: ['--drain-timeout', '10s'] });
   using wire = await dialHttp(rig);
   await visit(wire);
   await rig.hup();
@@ -98,14 +98,14 @@ test('Empty lines between two requests keep a connection neither from being serv
   await visit(other); // by now the empty line, which was sent before, has been read
   await rig.hup();
   const { moved, cut } = await rig.until('generation-gone', ({ generation }) => generation === 2);
-  assert.deepEqual([moved, cut], [{ http: 2 }, {}]);
+  assert.deepEqual([moved, cut], [{ [kinds[over].http]: 2 }, {}]);
   assert.equal(await visit(wire), `pid ${await onlyPid(rig)}`);
 });
 
-test('What a client sends, or how it leaves, while its connection is under way meets whoever gets the connection', async () => {
+overEach('What a client sends, or how it leaves, while its connection is under way meets whoever gets the connection', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
-  await using rig = await startMaster({ script: 'blocks-in-adopt.mjs', env: { HOLD: hold } });
+  await using rig = await startMaster({ over, script: 'blocks-in-adopt.mjs', env: { HOLD: hold } });
   const wires = await Promise.all(Array.from({ length: 24 }, () => dialHttp(rig)));
   for (const wire of wires) await visit(wire);
   writeFileSync(hold, '');
@@ -123,10 +123,10 @@ test('What a client sends, or how it leaves, while its connection is under way m
   for (const wire of kept) wire.socket.destroy();
 });
 
-test('While the new worker hangs, the old one takes back what that has not taken, and serves it', async () => {
+overEach('While the new worker hangs, the old one takes back what that has not taken, and serves it', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
-  await using rig = await startMaster({ script: 'blocks-in-adopt.mjs', env: { HOLD: hold } });
+  await using rig = await startMaster({ over, script: 'blocks-in-adopt.mjs', env: { HOLD: hold } });
   const [oldPid] = await rig.pids();
   const wires = await Promise.all(Array.from({ length: 24 }, () => dialHttp(rig)));
   for (const wire of wires) await visit(wire);
@@ -139,17 +139,17 @@ test('While the new worker hangs, the old one takes back what that has not taken
   assert.deepEqual(new Set(byOld), new Set([`pid ${oldPid} `]));
   rmSync(hold);
   const { moved, closed, cut } = await rig.until('generation-gone');
-  assert.deepEqual([moved, closed, cut], [{ http: wires.length }, {}, {}]);
+  assert.deepEqual([moved, closed, cut], [{ [kinds[over].http]: wires.length }, {}, {}]);
   const newPid = await onlyPid(rig);
   assert.equal((await Promise.all(answers)).filter((text) => text === `pid ${newPid} `).length, 1);
   for (const wire of wires) assert.equal(await visit(wire), `pid ${newPid} `);
   for (const wire of wires) wire.socket.destroy();
 });
 
-test('While one of two new workers hangs in the middle of adopting, all other connections move to the other one', async () => {
+overEach('While one of two new workers hangs in the middle of adopting, all other connections move to the other one', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
-  await using rig = await startMaster({ script: 'blocks-in-adopt.mjs', env: { HOLD: hold, HOLDS_ONE: 'yes' }, flags: ['--workers', '2'] });
+  await using rig = await startMaster({ over, script: 'blocks-in-adopt.mjs', env: { HOLD: hold, HOLDS_ONE: 'yes' }, flags: ['--workers', '2'] });
   const wires = await Promise.all(Array.from({ length: 24 }, () => dialHttp(rig)));
   for (const wire of wires) await visit(wire);
   writeFileSync(hold, '');
@@ -166,7 +166,7 @@ test('While one of two new workers hangs in the middle of adopting, all other co
   );
   rmSync(hold);
   const { moved } = await rig.until('generation-gone');
-  assert.deepEqual(moved, { http: wires.length });
+  assert.deepEqual(moved, { [kinds[over].http]: wires.length });
   for (const wire of wires) await visit(wire);
   for (const wire of wires) wire.socket.destroy();
 });
@@ -194,7 +194,7 @@ async function misbehave(wire: Wire, index: number): Promise<void> {
     case 4:
       return void wire.socket.destroy();
     default:
-      return void wire.socket.resetAndDestroy();
+      return void wire.reset();
   }
 }
 

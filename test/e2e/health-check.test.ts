@@ -30,6 +30,7 @@ class Worker implements AsyncDisposable {
       tickets: 4,
       watcher: null,
       times: defaultTimes,
+      handoffTls: false,
       listeners: {},
     };
     this.child = fork(fixture('listens-privately.cjs'), {

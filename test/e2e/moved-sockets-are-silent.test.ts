@@ -2,18 +2,18 @@
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { asleep } from '../helpers/chaos.ts';
 import { connections, dialHttp, get, visit } from '../helpers/http.ts';
+import { overEach } from '../helpers/over-each.ts';
 import { startMaster, temporaryFolder } from '../helpers/rig.ts';
 
 const script = 'cancels-on-close.cjs';
 
-test('Work for a client whose connection has moved goes on, and its socket tells close when the worker ends', async () => {
+overEach('Work for a client whose connection has moved goes on, and its socket tells close when the worker ends', async (over) => {
   using folder = temporaryFolder();
   const [hold, held] = [join(folder.path, 'hold'), join(folder.path, 'held')];
   for (const path of [hold, held]) writeFileSync(path, '');
-  await using rig = await startMaster({ script, env: { HOLD: hold, HELD: held } });
+  await using rig = await startMaster({ over, script, env: { HOLD: hold, HELD: held } });
   const [old] = (await rig.pids()) as [number];
   using worked = await dialHttp(rig);
   using busy = await dialHttp(rig); // keeps the old worker
@@ -30,11 +30,11 @@ test('Work for a client whose connection has moved goes on, and its socket tells
   assert.match(rig.stdout, new RegExp(`^closed in ${old}$[^]*^a tick after the close in ${old}$[^]*^exits in ${old}$`, 'm'));
 });
 
-test('A client that leaves while its connection can not move is told of at once', async () => {
+overEach('A client that leaves while its connection can not move is told of at once', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
   writeFileSync(hold, '');
-  await using rig = await startMaster({ script, env: { HOLD: hold }, flags: ['--no-handoff'] });
+  await using rig = await startMaster({ over, script, env: { HOLD: hold }, flags: ['--no-handoff'] });
   const [old] = (await rig.pids()) as [number];
   const worked = await dialHttp(rig);
   await visit(worked, '/job');
@@ -45,8 +45,8 @@ test('A client that leaves while its connection can not move is told of at once'
   assert.ok(!rig.stdout.includes('done'));
 });
 
-test('A SIGTERM listener that waits for its sockets to close is not kept waiting', async () => {
-  await using rig = await startMaster({ script, env: { WAITS: 'yes' }, flags: ['--kill-timeout', '10m'] });
+overEach('A SIGTERM listener that waits for its sockets to close is not kept waiting', async (over) => {
+  await using rig = await startMaster({ over, script, env: { WAITS: 'yes' }, flags: ['--kill-timeout', '10m'] });
   const [old] = (await rig.pids()) as [number];
   using wire = await dialHttp(rig);
   await visit(wire);
@@ -56,11 +56,11 @@ test('A SIGTERM listener that waits for its sockets to close is not kept waiting
   assert.match(await visit(wire), /^pid/);
 });
 
-test('A connection that nobody takes goes on with the socket it had', async () => {
+overEach('A connection that nobody takes goes on with the socket it had', async (over) => {
   using folder = temporaryFolder();
   const hold = join(folder.path, 'hold');
   writeFileSync(hold, '');
-  await using rig = await startMaster({ script, env: { HOLD: hold }, flags: ['--probation', '1s', '--drain-timeout', '10m'] });
+  await using rig = await startMaster({ over, script, env: { HOLD: hold }, flags: ['--probation', '1s', '--drain-timeout', '10m'] });
   const [old] = (await rig.pids()) as [number];
   using wire = await dialHttp(rig);
   await visit(wire, '/job');

@@ -1,10 +1,11 @@
 /** HTTP/1.1 by hand on a raw connection. */
 import { poll, type Rig } from './rig.ts';
-import { dial, type Wire } from './wire.ts';
+import { dial, dialTls, type Wire } from './wire.ts';
 
 /** A connection to the n-th listener of a master. */
 export function dialHttp(rig: Rig, index = 0): Promise<Wire> {
-  return dial({ port: rig.port(index), host: '127.0.0.1', noDelay: true });
+  const { ca } = rig;
+  return ca === undefined ? dial({ port: rig.port(index), host: '127.0.0.1', noDelay: true }) : dialTls({ port: rig.port(index), ca });
 }
 
 export function get(path = '/'): string {
@@ -20,7 +21,11 @@ export async function visit(wire: Wire, path = '/'): Promise<string> {
 
 /** The body of the answer that is to come; it must be the only one. */
 export async function answer(wire: Wire): Promise<string> {
-  await wire.until(({ text }) => bodyOf(text) !== undefined);
+  let needed = 0; // of a long one nothing is looked at before it is there
+  await wire.until(({ text }) => {
+    if (text.length >= needed) needed = lengthOf(text) ?? needed;
+    return needed > 0 && text.length >= needed;
+  });
   const body = bodyOf(wire.text) as string;
   if (!wire.text.startsWith('HTTP/1.1 200 OK\r\n') || wire.text.match(/HTTP\/1/g)?.length !== 1) throw new Error(`unexpected: ${wire.text}`);
   return body;
@@ -37,6 +42,13 @@ export function connections(rig: Rig, wanted: number): Promise<void> {
     },
     () => `there are ${last} connections instead of ${wanted}\n${rig.stderr}`,
   );
+}
+
+/** Of the whole answer; undefined: its head is not there yet. */
+function lengthOf(text: string): number | undefined {
+  const end = text.indexOf('\r\n\r\n');
+  const length = /^content-length: (\d+)$/im.exec(text.slice(0, end))?.[1];
+  return end < 0 || length === undefined ? undefined : end + 4 + Number(length);
 }
 
 function bodyOf(text: string): string | undefined {

@@ -1,6 +1,7 @@
 /** Clients of `counts-lines.mjs` that never stop talking, in lines that they send in pieces, and check every answer. */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { poll } from './rig.ts';
+import { open, type Target } from './wire.ts';
 
 export interface LineClients {
   /** Resolves when so many more lines were answered, and at least one more of each client. */
@@ -13,8 +14,8 @@ const PIECE_PAUSE_MS = 10;
 const LINE_PAUSE_MS = 20;
 
 /** Starts so many clients, each on the one connection that it ever opens. */
-export function startLineClients({ port, count }: { port: number; count: number }): LineClients {
-  const clients = Array.from({ length: count }, (_, index) => new LineClient(port, `client ${index}`));
+export function startLineClients({ count, ...target }: Target & { readonly count: number }): LineClients {
+  const clients = Array.from({ length: count }, (_, index) => new LineClient(target, `client ${index}`));
   const runs = clients.map((client) => client.run());
   const answered = () => clients.reduce((sum, client) => sum + client.answered, 0);
   const hasMistake = () => clients.some(({ mistake }) => mistake !== undefined);
@@ -45,9 +46,9 @@ class LineClient {
   readonly #unanswered: string[] = [];
   #rest = '';
 
-  constructor(port: number, name: string) {
+  constructor(target: Target, name: string) {
     this.#name = name;
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
+    this.#socket = open(target);
     this.#socket.setEncoding('latin1').on('data', (text: string) => {
       const lines = (this.#rest + text).split('\n');
       this.#rest = lines.pop() ?? '';

@@ -13,7 +13,7 @@ export interface MoveStorm {
 
 /** Reloads a master of `http-echo.cjs` under the storm; between two reloads each client gets some answers. */
 export async function reloadUnderStorm(rig: Rig, { clients, reloads, thinkMs = 150, onReload }: MoveStorm): Promise<StormResult> {
-  const storm = startStorm({ port: rig.port(), keepAlive: clients, fresh: 0, thinkMs, slowReads: true });
+  const storm = startStorm({ port: rig.port(), ca: rig.ca, keepAlive: clients, fresh: 0, thinkMs, slowReads: true });
   for (let reload = 1; reload <= reloads; reload++) {
     await storm.answered(2 * clients);
     const { outcome } = await rig.hup();

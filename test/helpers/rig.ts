@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readProcessStat } from '../../src/process-stat.ts';
 import type { Status } from '../../src/protocol/control.ts';
+import { makeCertificate } from './wire.ts';
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url));
 const bin = join(root, 'bin/graceful-super.js');
@@ -27,6 +28,11 @@ export interface LoggedEvent {
 
 /** For a master whose memory is measured: else what is measured is how late V8 collects. */
 export const smallHeap: readonly string[] = ['--max-old-space-size=24', '--max-semi-space-size=1'];
+
+export type Transport = 'plaintext' | 'TLS';
+
+/** What tests run over that hold for each; a program without TLS knows nothing of the other one. */
+export const transports: readonly Transport[] = ['plaintext', 'TLS'];
 
 export interface RigOptions {
   /** In test/fixtures, or an absolute path; none if a configuration file among the flags names it. */
@@ -46,6 +52,8 @@ export interface RigOptions {
   readonly passes?: readonly number[];
   /** The command of another installation. */
   readonly command?: string;
+  /** What the program's servers speak below their protocol: they are made to speak TLS. */
+  readonly over?: Transport;
   /** False where the test itself looks at a start that fails. */
   readonly waitReady?: boolean;
 }
@@ -60,6 +68,18 @@ export interface Finished {
 /** Path of a fixture program. */
 export function fixture(name: string): string {
   return join(root, 'test/fixtures', name);
+}
+
+const overTls = ['--handoff-tls', `--node-arg=--require=${fixture('over-tls.cjs')}`];
+let made: ReturnType<typeof makeCertificate> | undefined;
+
+/** One for all tests of a file. */
+function certificate(): ReturnType<typeof makeCertificate> {
+  if (made !== undefined) return made;
+  const folder = temporaryFolder();
+  process.once('exit', () => folder[Symbol.dispose]());
+  made = makeCertificate(folder.path);
+  return made;
 }
 
 /** Starts a master and waits until its first generation serves. */
@@ -87,6 +107,8 @@ export class Rig implements AsyncDisposable {
   readonly events: LoggedEvent[] = [];
   readonly child: ChildProcess;
   readonly finished: Promise<Finished>;
+  /** What its certificate is trusted by; undefined: it has none. */
+  readonly ca: string | undefined;
   readonly #mark = randomUUID();
   readonly #ownsDir: boolean;
   #stdout = '';
@@ -108,18 +130,21 @@ export class Rig implements AsyncDisposable {
     runtimeDir,
     passes = [],
     command: entry = bin,
+    over = 'plaintext',
   }: RigOptions) {
+    const secure = over === 'TLS' ? certificate() : undefined;
+    this.ca = secure?.ca;
     this.#ownsDir = runtimeDir === undefined;
     this.runtimeDir = runtimeDir ?? mkdtempSync(join(tmpdir(), 'gs-'));
     this.name = name ?? 'rig';
     const path = script === undefined ? [] : [/^[/.]/.test(script) ? script : fixture(script)];
-    const all = [entry, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...flags];
+    const all = [entry, 'start', ...path, '--name', this.name, '--runtime-dir', this.runtimeDir, '--log-format', 'json', ...(secure ? overTls : []), ...flags];
     const before = passes.length > 0 ? ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'] : launcher;
     const [command = '', ...rest] = [...before, process.execPath, ...nodeFlags, ...all];
     this.child = spawn(command, args.length > 0 ? [...rest, '--', ...args] : rest, {
       cwd,
       // a second for each reload adds up; tests of the probation say how long it is
-      env: { ...process.env, GRACEFUL_SUPER_PROBATION: '0s', PWD: cwd, NODE_ENV: 'test', ...env, RIG_MARK: this.#mark },
+      env: { ...process.env, GRACEFUL_SUPER_PROBATION: '0s', PWD: cwd, NODE_ENV: 'test', ...secure?.files, ...env, RIG_MARK: this.#mark },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', ...passes],
     });
@@ -149,7 +174,7 @@ export class Rig implements AsyncDisposable {
 
   /** Address of the n-th listener, as `fetch` wants it. */
   url(index = 0): string {
-    return `http://${this.addresses()[index]?.replace('[::]', '127.0.0.1').replace('0.0.0.0', '127.0.0.1')}`;
+    return `${this.ca === undefined ? 'http' : 'https'}://${this.addresses()[index]?.replace('[::]', '127.0.0.1').replace('0.0.0.0', '127.0.0.1')}`;
   }
 
   port(index = 0): number {

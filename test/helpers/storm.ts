@@ -3,7 +3,8 @@
  * retry. A client only forgives what RFC 9112 allows: a connection that is closed while no request is waiting on it, or
  * after a response that announced it.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { open, type Target } from './wire.ts';
 
 /** What the storm saw. */
 export interface StormResult {
@@ -29,6 +30,7 @@ export interface Storm {
 
 export interface StormOptions {
   readonly port: number;
+  readonly ca?: Target['ca'];
   /** Clients that keep their connections. */
   readonly keepAlive: number;
   /** Clients that open a new one for each request. */
@@ -50,14 +52,14 @@ interface Exchange {
 }
 
 /** Starts the clients. */
-export function startStorm({ port, keepAlive, fresh, thinkMs = 45, slowReads = false }: StormOptions): Storm {
+export function startStorm({ port, ca, keepAlive, fresh, thinkMs = 45, slowReads = false }: StormOptions): Storm {
   const result: StormResult = { answered: 0, failures: [], opened: 0, resets: 0, byPid: new Map() };
   let isStopping = false;
   let onAnswer = () => {};
   const count = { isStopping: () => isStopping, onAnswer: () => onAnswer(), thinkMs, slowReads };
   const clients = [
-    ...Array.from({ length: keepAlive }, (_, index) => runClient(port, index, true, result, count)),
-    ...Array.from({ length: fresh }, (_, index) => runClient(port, keepAlive + index, false, result, count)),
+    ...Array.from({ length: keepAlive }, (_, index) => runClient({ port, ca }, index, true, result, count)),
+    ...Array.from({ length: fresh }, (_, index) => runClient({ port, ca }, keepAlive + index, false, result, count)),
   ];
   return {
     result,
@@ -89,7 +91,7 @@ export async function stormsOn(port: number, clients: number, isThere: (byPid: R
 }
 
 async function runClient(
-  port: number,
+  target: Target,
   client: number,
   keepsAlive: boolean,
   result: StormResult,
@@ -97,7 +99,7 @@ async function runClient(
 ): Promise<void> {
   let connection: Connection | undefined;
   for (let turn = 0; !isStopping() && result.failures.length <= 100; turn++) {
-    connection ??= new Connection(port, result);
+    connection ??= new Connection(target, result);
     const exchange = slowReads && (client + turn) % 11 === 0 ? readSlowly(client, turn) : makeExchange(client, turn, keepsAlive);
     const failure = await connection.exchange(exchange).catch((error) => String(error));
     if (failure === null) {
@@ -178,10 +180,10 @@ class Connection {
   #ended: string | undefined;
   #wake: () => void = () => {};
 
-  constructor(port: number, result: StormResult) {
+  constructor(target: Target, result: StormResult) {
     this.#result = result;
     result.opened++;
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
+    this.#socket = open(target);
     this.#socket.setEncoding('latin1').on('data', (text: string) => {
       this.#buffer += text;
       if (this.#buffer.length >= this.#needed) this.#wake();

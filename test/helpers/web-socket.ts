@@ -65,7 +65,7 @@ export class WebSocketWire implements Disposable {
 
 /** Opens a connection. */
 export async function dialWebSocket(url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<WebSocketWire> {
-  const socket = new WebSocket(url.replace('http:', 'ws:'), protocols, { perMessageDeflate: false, ...options });
+  const socket = new WebSocket(url.replace('http', 'ws'), protocols, { perMessageDeflate: false, ...options });
   const wire = new WebSocketWire(socket);
   await once(socket, 'open');
   return wire;

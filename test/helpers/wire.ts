@@ -35,6 +35,12 @@ export class Wire {
     this.socket.write(text);
   }
 
+  /** Vanishes without a goodbye. */
+  reset(): void {
+    const { _parent: below } = this.socket as unknown as { readonly _parent: Socket | null };
+    (below ?? this.socket).resetAndDestroy();
+  }
+
   /** Waits until so much was received. */
   until(pattern: RegExp | string | ((wire: Wire) => boolean)): Promise<void> {
     return this.#wait(
@@ -78,6 +84,18 @@ export class Wire {
   }
 }
 
+/** Where a master listens, and what it is trusted by if it speaks TLS. */
+export interface Target {
+  readonly port: number;
+  readonly ca?: string | undefined;
+}
+
+/** Opens a connection, encrypted where the other side is. */
+export function open({ port, ca }: Target): Socket {
+  const there = { port, host: '127.0.0.1', noDelay: true };
+  return ca === undefined ? connect(there) : connectTls({ ...there, servername: 'localhost', ca });
+}
+
 /** Opens a connection. */
 export function dial(target: NetConnectOpts): Promise<Wire> {
   return opened(connect(target), 'connect');
@@ -85,7 +103,8 @@ export function dial(target: NetConnectOpts): Promise<Wire> {
 
 /** Opens an encrypted connection. */
 export function dialTls(options: ConnectionOptions): Promise<Wire> {
-  return opened(connectTls({ host: '127.0.0.1', servername: 'localhost', ...options }), 'secureConnect');
+  const socket = connect({ host: '127.0.0.1', noDelay: true, ...options } as NetConnectOpts); // which can be reset
+  return opened(connectTls({ servername: 'localhost', ...options, socket }), 'secureConnect');
 }
 
 function opened(socket: Socket, event: string): Promise<Wire> {

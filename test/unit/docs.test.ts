@@ -48,7 +48,7 @@ test('Each promise of the README is a link to its test, and each test of a promi
   for (const promise of promises) {
     const [, words, path = ''] = /^- \[\*\*(.+?)\*\*\]\((test\/e2e\/.+?)\)/.exec(promise) ?? [];
     assert.ok(words, `not a link: ${promise}`);
-    assert.match(read(path), /^test\(/m);
+    assert.match(read(path), /^(test|overEach)\(/m);
   }
 });
 

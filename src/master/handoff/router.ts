@@ -31,6 +31,8 @@ export interface RouterHost {
 interface Lane {
   /** undefined: the worker can't be given connections. */
   tickets: Tickets | undefined;
+  /** What may be sealed to this worker is sealed with it. */
+  key: string | undefined;
   /** Listeners that the worker has asked for. */
   readonly listeners: Set<number>;
   readonly moved: Record<string, number>;
@@ -70,7 +72,7 @@ export class Router {
 
   /** A worker starts; its tickets are closed with it. */
   add(worker: number, tickets: Tickets | undefined): void {
-    const lane = { tickets, listeners: new Set<number>(), moved: {}, connections: 0, isSilent: false };
+    const lane = { tickets, key: undefined, listeners: new Set<number>(), moved: {}, connections: 0, isSilent: false };
     this.#lanes.set(worker, { ...lane, served: undefined, told: nobody, onLanded: undefined });
   }
 
@@ -83,6 +85,13 @@ export class Router {
   limit(worker: number, listeners: readonly number[]): void {
     const lane = this.#lanes.get(worker);
     for (const listener of lane?.listeners ?? []) if (!listeners.includes(listener)) lane?.listeners.delete(listener);
+  }
+
+  /** What it is to be sent sealed can be from now on. */
+  onKey(worker: number, { key }: Said<'key'>, onChange: () => void = () => {}): void {
+    const lane = this.#lanes.get(worker);
+    if (lane) lane.key = key;
+    onChange(); // those that drain are told
   }
 
   /** So many connections of a worker live on in others, by kind. */
@@ -103,7 +112,9 @@ export class Router {
     if (lane === undefined) return nobody;
     if (others !== null && others.length > 0) lane.served = [...new Set(others.flatMap((other) => this.#listenersOf(other)))].sort((a, b) => a - b);
     // who replaces them will listen where they did; if there never was anybody, it is this worker that is replaced
-    lane.told = others === null ? nobody : { listeners: lane.served ?? [...lane.listeners], areAwaited: others.length === 0 };
+    const keys = (others ?? []).flatMap((other) => this.#lanes.get(other)?.key ?? []);
+    const told = { listeners: lane.served ?? [...lane.listeners], areAwaited: others?.length === 0, ...(keys.length > 0 && { keys }) };
+    lane.told = others === null ? nobody : told;
     return lane.told;
   }
 

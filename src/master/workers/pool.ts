@@ -50,6 +50,7 @@ export interface Order {
   readonly waitReady: boolean;
   readonly preflight: HealthTerms;
   readonly times: WorkerIdentity['times'];
+  readonly handoffTls: boolean;
   readonly backlog: number | undefined;
   /** It has not ended before its children have: nothing of it is to run twice. */
   readonly isAlone: boolean;
@@ -84,13 +85,13 @@ export class WorkerPool {
     );
   }
 
-  #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, backlog, isAlone }: Order): void {
+  #spawn({ worker, generation, index }: Place, { launch, waitReady, preflight, times, handoffTls, backlog, isAlone }: Order): void {
     const { dispatch, note, listeners, files, router, kernel } = this.#host;
     const spawned = this.#takeSpawned(launch) ?? spawnWorker(launch, this.#host);
     if (hasLostTerminal()) note(worker, 'has no terminal any more: what it writes to standard output or error is lost');
     if (!spawned.tickets) note(worker, `can't be given connections at a reload: ${toReport(spawned.ticketsError).message}`);
     router.add(worker, spawned.tickets);
-    const identity = { worker, generation, index, waitReady, preflight, times, listeners: listeners.named(generation), master: process.pid };
+    const identity = { worker, generation, index, waitReady, preflight, times, handoffTls, listeners: listeners.named(generation), master: process.pid };
     const child = startWorker(spawned, identity, {
       onMessage: (message, handle) => {
         router.heard(worker);
@@ -186,6 +187,8 @@ export class WorkerPool {
         return router.onGivenBack(worker, message);
       case 'membership':
         return listeners.setMembership({ worker, id: message.id }, { source: message.source, group: message.group, via: message.via }, message.isMember);
+      case 'key':
+        return router.onKey(worker, message, () => dispatch({ type: 'tick' }));
       case 'vitals':
         this.questions.onVitals(message);
         return this.#host.onVitals(worker, message.rssBytes);

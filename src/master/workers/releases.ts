@@ -53,7 +53,8 @@ export class Releases {
     const { idleGrace: idleGraceMs, drainTimeout: drainTimeoutMs, killTimeout: killTimeoutMs, linger: lingerMs } = config;
     const times = { idleGraceMs, drainTimeoutMs, killTimeoutMs, lingerMs };
     const preflight = { requests: config.preflight, statuses: config.preflightStatus, timeoutMs: config.preflightTimeout };
-    const order = { waitReady: config.waitReady, preflight, times, backlog: config.backlog, isAlone: !config.overlap };
+    const { waitReady, backlog, overlap } = config;
+    const order = { waitReady, preflight, times, handoffTls: config.handoff && config.handoffTls, backlog, isAlone: !overlap };
     if (isStillThere(launch)) return { ...order, launch };
     return resolveLaunch(config, this.#host.origin).then((current) => ({ ...order, launch: current }));
   }

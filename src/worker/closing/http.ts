@@ -40,12 +40,20 @@ export function closeAfterResponses(willMove: (socket: Socket) => boolean): void
 
 const settled = new WeakSet<Server>();
 
+/** What has to do with connections that move. */
+export interface Moves {
+  willMove(socket: Socket): boolean;
+  /** Its client waits for an answer. */
+  onRequest(socket: Socket): void;
+  afterResponse(): void;
+}
+
 /**
  * Once a server, holds each request back until everything that arrived with it is parsed: only then is it known which of several
  * pipelined requests is the last. Requests behind a last response are dropped unseen, so their client may send them again.
- * On a connection that will move nothing is the last request; `afterResponse` is called when it may be idle.
+ * On a connection that will move nothing is the last request; `onRequest` is called for each, `afterResponse` when it may be idle.
  */
-export function settlePipelines(server: Server, willMove: (socket: Socket) => boolean, afterResponse: () => void): void {
+export function settlePipelines(server: Server, { willMove, onRequest, afterResponse }: Moves): void {
   if (settled.has(server)) return;
   settled.add(server);
   const emit = server.emit;
@@ -54,6 +62,7 @@ export function settlePipelines(server: Server, willMove: (socket: Socket) => bo
     const [{ socket }, response] = args as [http.IncomingMessage, http.ServerResponse];
     if (closing.has(socket)) return true;
     if (willMove(socket)) {
+      onRequest(socket);
       response.once('finish', () => process.nextTick(afterResponse)); // Node's own listener makes it idle first
       return Reflect.apply(emit, this, [event, ...args]) as boolean;
     }

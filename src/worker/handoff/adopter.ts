@@ -55,19 +55,19 @@ function adopt(host: AdopterHost, message: Adopt, handle: ConnectionHandle): Ref
 }
 
 /** All that can fail comes before the ticket: what has none can be refused by whoever likes to. */
-function prepare({ servers, registry, takeTicket, isDraining }: AdopterHost, { ticket, listener, baggage: text }: Adopt): Plan | Refusal {
+function prepare(host: AdopterHost, { ticket, listener, baggage: text }: Adopt): Plan | Refusal {
   let berth: Berth | undefined;
   try {
-    if (isDraining()) return notNow('it is draining itself');
-    const server = servers.listeningOn(listener);
+    if (host.isDraining()) return notNow('it is draining itself');
+    const server = host.servers.listeningOn(listener);
     if (server === undefined) return never('no server of it listens there');
     const baggage = JSON.parse(text) as Baggage;
-    const pile = pileFor(registry, server, baggage);
+    const pile = pileFor(host, server, baggage);
     if (pile === undefined) return never(`its server takes no ${baggage.kind} connections over`);
     const state = importState(baggage);
     berth = pile.transport.unpack(baggage.transport);
     if (berth === undefined) return notNow('it came when what travels along was sealed already');
-    if (takeTicket(ticket)) return { server, carrier: pile.carrier, berth, baggage, state };
+    if (host.takeTicket(ticket)) return { server, carrier: pile.carrier, berth, baggage, state };
     berth.giveUp();
     return notNow('it was given to somebody else meanwhile');
   } catch (error) {

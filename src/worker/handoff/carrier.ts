@@ -79,12 +79,20 @@ export interface Stay {
   readonly reason?: string;
   /** Nor will it move later. */
   readonly isFinal: boolean;
+  /** A moment later it may. */
+  readonly isMomentary?: boolean;
 }
 
 /** What has the handle of a connection. */
 export interface Transport {
+  /** As the baggage names it; undefined: it has none. */
+  readonly kind?: string;
+  /** The connection is one of its kind, as far as can be seen. */
+  carries(socket: Socket): boolean;
   /** @returns why it can't be taken from its socket at this moment; undefined: nothing is buffered either way, and neither side has begun to close */
-  check(socket: Socket): Stay | undefined;
+  check(server: Server, socket: Socket): Stay | undefined;
+  /** Its client waits for an answer, so nothing more of it is on its way: for a later `check`. */
+  look?(socket: Socket): void;
   /** What the successor needs besides the handle; undefined: nothing. In the tick of a `check` that found nothing. */
   pack(socket: Socket): TransportBaggage | undefined;
   /** Takes the connection away, without a trace on the wire, in the tick of `pack`. With `tellsClose` its socket closes, otherwise the program notices nothing. */
@@ -104,6 +112,8 @@ export interface Berth {
 /** A connection that was received, and that nobody read from yet in this process. */
 export interface Arrival {
   readonly socket: Socket;
+  /** It costs more than a new one would: where the protocol has a moment at which a client takes its end for nothing, it is to end there in time. */
+  readonly isDear?: boolean;
   /** Lets the program have it, as if it had just connected; or what stands for it. */
   announce(instead?: Duplex): void;
   /** It stays: what was written to it meanwhile goes out. */

@@ -3,6 +3,7 @@
  * this process ends.
  */
 import type { Socket } from 'node:net';
+import { rawOf } from '../../node/connection.ts';
 
 /** Who has not been told yet. */
 export interface Departed {
@@ -19,7 +20,11 @@ export function makeDeparted(): Departed {
     departed.clear();
   };
   return {
-    add: (socket) => void departed.add(socket),
+    add(socket) {
+      departed.add(socket);
+      const raw = rawOf(socket);
+      if (raw) departed.add(raw); // a program may listen to that one
+    },
     closeAtEnd(hasCleanUp) {
       if (hasCleanUp) return close();
       process.once('beforeExit', close);

@@ -8,6 +8,7 @@ import { feignRequest, idleConnections, isHttp, lastRequest, onNextRequest, unli
 import { lingerClose } from '../closing/linger.ts';
 import { guarded } from '../guard.ts';
 import { type Baggage, type Carrier, exportState } from './carrier.ts';
+import { endInTime } from './dear.ts';
 
 interface HttpBaggage extends Baggage {
   /** Milliseconds of its keep-alive timeout that are left, null: it has none. Absent for a connection that never had a request. */
@@ -39,6 +40,7 @@ export const httpCarrier: Carrier = {
     if (readsFirst.has(server)) throw new Error('its server reads something else before the first request');
     if (keepAliveMs !== undefined) continueKeepAlive(server as http.Server, arrival.socket, keepAliveMs);
     options.adopt?.(arrival.socket, state);
+    if (arrival.isDear) endInTime(arrival.socket);
   },
   forget: unlist,
 };

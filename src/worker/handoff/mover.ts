@@ -33,6 +33,8 @@ const RETRY_MS = 1_000;
 const FOLLOWERS_MS = 1_000;
 
 const notNow: Stay = { isFinal: false };
+/** What is between its protocol's words, but not below, is looked at again so soon. */
+const AGAIN_MS = 20;
 
 const MOST_COMPLAINTS = 20;
 const MOST_REASONS = 5;
@@ -59,6 +61,8 @@ export interface Mover {
   willMove(server: Server, socket: Socket): boolean;
   /** A connection that can't move may be closed for being idle; of a raw one its program knows, which is asked as for a move. */
   mayClose(candidate: Candidate): boolean;
+  /** Its client waits for an answer. */
+  look(server: Server, socket: Socket): void;
   /** These are quiet now; they replace what was given before. */
   consider(candidates: readonly Candidate[]): void;
   /** This one is quiet at this moment, and may not be at another: it goes before all others, if anything can. */
@@ -75,6 +79,11 @@ export interface Mover {
 export interface MoverHost extends Scope {
   /** `onLost`: the handle did not reach the master, nor did the message. */
   tell(message: FromWorker, handle?: ConnectionHandle, onLost?: () => void): void;
+}
+
+/** What had come of it by then, decrypted. */
+interface Found extends Candidate {
+  readonly bytesRead: number;
 }
 
 /** What crosses, and as it is sent. */
@@ -104,8 +113,12 @@ class ConnectionMover implements Mover {
   readonly #notBefore = new WeakMap<Socket, number>();
   /** Why it did not move, the last time. */
   readonly #reasons = new WeakMap<Socket, string>();
+  readonly #exported = new WeakMap<Socket, { readonly packed: Baggage; readonly bytes: string }>();
   readonly #complaints = new Set<string>();
-  #queue: (Candidate & { readonly bytesRead: number })[] = [];
+  #queue: Found[] = [];
+  /** Those that are to be looked at again. */
+  readonly #again: Found[] = [];
+  #timer: NodeJS.Timeout | undefined;
   #lastId = 0;
   #hasStopped = false;
   #hasSettled = false;
@@ -141,16 +154,20 @@ class ConnectionMover implements Mover {
     }
   }
 
+  look(server: Server, socket: Socket): void {
+    pileOf(this.#host, server, socket)?.transport.look?.(socket);
+  }
+
   consider(candidates: readonly Candidate[]): void {
     this.#beganAt ||= performance.now();
     this.#areHeldBack = false;
-    this.#queue = (this.succession.areAwaited ? [] : candidates).map(({ watched, socket }) => ({ watched, socket, bytesRead: socket.bytesRead }));
+    this.#queue = (this.succession.areAwaited ? [] : candidates).map(asFound);
     this.#pump();
     this.#settleWhenDone();
   }
 
   seize(candidate: Candidate): void {
-    if (!this.#hasStopped && !this.succession.areAwaited && this.#hasRoom()) this.#offer(candidate);
+    if (!this.#hasStopped && !this.succession.areAwaited && this.#hasRoom()) this.#offer(asFound(candidate));
   }
 
   onMoved(id: number): void {
@@ -178,6 +195,7 @@ class ConnectionMover implements Mover {
     this.#hasStopped = true;
     this.succession.set({ listeners: [], areAwaited: false });
     this.#queue = [];
+    this.#again.length = 0;
   }
 
   abandon(): void {
@@ -237,7 +255,7 @@ class ConnectionMover implements Mover {
       const candidate = this.#queue.pop();
       if (candidate === undefined) return;
       // what has come since it was found quiet is answered first
-      if (candidate.socket.bytesRead === candidate.bytesRead) this.#offer(candidate);
+      if (candidate.socket.bytesRead === candidate.bytesRead && !this.#host.registry.handedOff.has(candidate.socket)) this.#offer(candidate);
     }
   }
 
@@ -248,14 +266,15 @@ class ConnectionMover implements Mover {
     return underway < Math.min(WINDOW, 1 + Math.floor(this.#landings / GROWTH));
   }
 
-  #offer({ watched, socket }: Candidate): void {
+  #offer(candidate: Found): void {
+    const { watched, socket } = candidate;
     const { servers, registry, tell } = this.#host;
     const { server } = watched;
     const listener = servers.listenerOf(server);
     const pile = pileOf(this.#host, server, socket);
     if (listener === undefined || pile === undefined || (this.#notBefore.get(socket) ?? 0) > performance.now()) return;
     const packed = this.#pack(pile, server, socket);
-    if ('isFinal' in packed) return this.#keep(socket, packed);
+    if ('isFinal' in packed) return this.#keep(candidate, packed);
     const { transport, carrier } = pile;
     const id = ++this.#lastId;
     const kind = kindOf(watched, socket);
@@ -270,12 +289,13 @@ class ConnectionMover implements Mover {
 
   /** The layer below is asked first, for the program is not to export what can't move anyway; and again, since it may write or end while it exports. */
   #pack({ transport, carrier }: Pile, server: Server, socket: Socket): Packed | Stay {
-    const stay = transport.check(socket);
+    const stay = transport.check(server, socket);
     if (stay) return stay;
     try {
-      const packed = carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
+      const packed = this.#exportedBy(socket) ?? carrier.pack({ server, socket, options: stateOptions(this.#host.registry, server) });
       this.#areHeldBack ||= packed === undefined;
-      const later = packed ? transport.check(socket) : notNow;
+      const later = packed ? transport.check(server, socket) : notNow;
+      if (packed && later) this.#exported.set(socket, { packed, bytes: bytesOf(socket) });
       if (packed === undefined || later) return later ?? notNow;
       const below = transport.pack(socket);
       const baggage = below ? { ...packed, transport: below } : packed;
@@ -288,10 +308,26 @@ class ConnectionMover implements Mover {
     }
   }
 
-  #keep(socket: Socket, { reason, isFinal }: Stay): void {
-    this.#areHeldBack ||= reason !== undefined && !isFinal;
+  /** What the program exported at the last try, if nothing has come or gone since: it has written something then, which had to be sent first. */
+  #exportedBy(socket: Socket): Baggage | undefined {
+    const exported = this.#exported.get(socket);
+    return exported?.bytes === bytesOf(socket) ? exported.packed : undefined;
+  }
+
+  #keep(candidate: Found, { reason, isFinal, isMomentary }: Stay): void {
+    const { socket } = candidate;
     if (isFinal) this.#unwanted.add(socket);
     if (reason !== undefined) this.#reasons.set(socket, reason);
+    if (!isMomentary) return;
+    this.#areHeldBack = true;
+    this.#again.push(candidate);
+    this.#timer ??= setTimeout(() => this.#tryAgain(), AGAIN_MS).unref();
+  }
+
+  #tryAgain(): void {
+    this.#timer = undefined;
+    this.#queue.push(...this.#again.splice(0));
+    this.#next();
   }
 
   /** Once each: a thousand connections may fail for the same reason. */
@@ -300,4 +336,13 @@ class ConnectionMover implements Mover {
     this.#complaints.add(text);
     this.#host.tell({ type: 'notice', text });
   }
+}
+
+function asFound({ watched, socket }: Candidate): Found {
+  return { watched, socket, bytesRead: socket.bytesRead };
+}
+
+/** All that has come and gone, what is still being sent included. */
+function bytesOf({ bytesRead, bytesWritten }: Socket): string {
+  return `${bytesRead} ${bytesWritten}`;
 }

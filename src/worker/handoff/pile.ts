@@ -6,9 +6,9 @@ import { isHttpServer, type Servers } from '../servers.ts';
 import type { Baggage, Carrier, Transport } from './carrier.ts';
 import { httpCarrier } from './http.ts';
 import { http2Carrier } from './http2/carrier.ts';
-import { plainTransport } from './plain.ts';
 import { rawCarrier } from './raw.ts';
 import { hasOptedIn, type Registry } from './registry.ts';
+import type { Transports } from './transports.ts';
 
 /** The layers of a connection. */
 export interface Pile {
@@ -20,32 +20,29 @@ export interface Pile {
 export interface Scope {
   readonly servers: Servers;
   readonly registry: Registry;
+  readonly transports: Transports;
 }
 
-/** HTTP moves unless it opted out, anything else if it opted in; nothing moves of which nobody carries the transport. */
-export function mayMove({ options }: Registry, server: Server): boolean {
-  const said = options.get(server);
-  return said !== false && transportOf(server) !== undefined && (said !== undefined || isHttpServer(server) || isHttp2Server(server));
+/** HTTP moves unless it opted out, anything else if it opted in; nothing moves of which nobody carries what lies below. */
+export function mayMove({ registry, transports }: Omit<Scope, 'servers'>, server: Server): boolean {
+  const said = registry.options.get(server);
+  return said !== false && transports.of(server) !== undefined && (said !== undefined || isHttpServer(server) || isHttp2Server(server));
 }
 
 /** Who carries a connection away; undefined: it stays where it is. */
-export function pileOf({ servers, registry }: Scope, server: Server, socket: Socket): Pile | undefined {
-  if (!mayMove(registry, server) || !servers.hasAccepted(server, socket)) return undefined;
-  return pile(transportOf(server), carrierOf({ servers, registry }, server, socket));
+export function pileOf(scope: Scope, server: Server, socket: Socket): Pile | undefined {
+  const transport = mayMove(scope, server) ? scope.transports.of(server) : undefined;
+  if (!transport?.carries(socket) || !scope.servers.hasAccepted(server, socket)) return undefined;
+  const carrier = carrierOf(scope, server, socket);
+  return carrier && { transport, carrier };
 }
 
 /** Who can take in a connection with this baggage; undefined: nobody here. */
-export function pileFor(registry: Registry, server: Server, baggage: Baggage): Pile | undefined {
-  if (!mayMove(registry, server)) return undefined;
-  return pile(transportOf(server), takerOf(registry, server, baggage));
-}
-
-function pile(transport: Transport | undefined, carrier: Carrier | undefined): Pile | undefined {
+export function pileFor(scope: Scope, server: Server, baggage: Baggage): Pile | undefined {
+  const transport = mayMove(scope, server) ? scope.transports.of(server) : undefined;
+  if (transport?.kind !== baggage.transport?.kind) return undefined;
+  const carrier = takerOf(scope.registry, server, baggage);
   return transport && carrier && { transport, carrier };
-}
-
-function transportOf(server: Server): Transport | undefined {
-  return 'setSecureContext' in server ? undefined : plainTransport;
 }
 
 /**

@@ -3,10 +3,12 @@ import type { Socket } from 'node:net';
 import { hasHandle, lend, receive, takeFrom } from '../../node/connection.ts';
 import type { Arrival, Berth, Stay, Transport } from './carrier.ts';
 
-const busy: Stay = { isFinal: false };
+/** It may go a moment later. */
+export const busy: Stay = { isFinal: false };
 
 export const plainTransport: Transport = {
-  check: (socket) => (isQuiet(socket) ? undefined : busy),
+  carries: () => true,
+  check: (_server, socket) => (isQuiet(socket) ? undefined : busy),
   pack: () => undefined,
   lend,
   unpack: () => berth,

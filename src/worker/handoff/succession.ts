@@ -8,6 +8,8 @@ const EXPECTATION_MS = 2_000;
 export interface Succession {
   /** Nobody is there just now, but somebody is to be. */
   readonly areAwaited: boolean;
+  /** What may travel to them only sealed is sealed with these. */
+  readonly keys: readonly string[];
   /** Somebody goes on there, or is to. */
   has(listener: number): boolean;
   /** The master has told it. */
@@ -17,15 +19,18 @@ export interface Succession {
 }
 
 export function makeSuccession(): Succession {
-  let [known, areAwaited] = [new Set<number>(), false];
+  let [known, areAwaited, keys] = [new Set<number>(), false, [] as readonly string[]];
   let expectation: NodeJS.Timeout | undefined;
   const set = (successors: Successors) => {
     clearTimeout(expectation);
-    [known, areAwaited] = [new Set(successors.listeners), successors.areAwaited];
+    [known, areAwaited, keys] = [new Set(successors.listeners), successors.areAwaited, successors.keys ?? []];
   };
   return {
     get areAwaited() {
       return areAwaited;
+    },
+    get keys() {
+      return keys;
     },
     has: (listener) => known.has(listener),
     set,

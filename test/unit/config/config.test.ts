@@ -22,6 +22,7 @@ test('nothing said: the defaults, complete and frozen', async () => {
     probation: 1000,
     allowAddressChange: false,
     handoff: true,
+    handoffTls: false,
     idleGrace: 5000,
     drainTimeout: 30_000,
     killTimeout: 30_000,

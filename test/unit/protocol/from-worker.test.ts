@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parseFromWorker } from '../../../src/protocol/from-worker.ts';
-import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker } from '../../../src/protocol/worker.ts';
+import { BAGGAGE_LIMIT, BODY_LIMIT, type FromWorker, KEY_LIMIT } from '../../../src/protocol/worker.ts';
 
 const listen: FromWorker = {
   type: 'listen',
@@ -52,6 +52,7 @@ describe('a message of every kind is understood', () => {
     { type: 'checked', id: 3, failure: null },
     { type: 'checked', id: 3, failure: { request: '/healthz', status: 200, error: 'no answer within 5 s' } },
     { type: 'notice', text: 'hello' },
+    { type: 'key', key: Buffer.alloc(44).toString('base64') },
   ];
   for (const message of messages) test(message.type, () => assert.deepEqual(parseFromWorker(message), message));
 });
@@ -105,6 +106,9 @@ describe('a message that does not fit is refused', () => {
     ['id', { type: 'checked', failure: null }],
     ['failure', { type: 'checked', id: 1 }],
     ['text', { type: 'notice' }],
+    ['key', { type: 'key', key: 'A'.repeat(KEY_LIMIT + 4) }],
+    ['key', { type: 'key', key: 'not base64' }],
+    ['key', { type: 'key', key: null }],
   ];
   for (const [where, value] of wrong) {
     test(`${value.type}: the mistake is in ${where}`, () => assert.ok(mistakeOf(value).startsWith(`${where}: `), mistakeOf(value)));
@@ -134,6 +138,7 @@ test('nothing that a worker can say throws', () => {
     'admit-failed',
     'vitals',
     'notice',
+    'key',
     'ready',
     'preflight-failed',
     'checked',

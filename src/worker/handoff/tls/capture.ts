@@ -10,7 +10,7 @@ import type { Description, TlsState } from './tls-state.ts';
 
 /** Looks at a connection, and does not touch it. @returns its state, whose secrets are copies to be zeroed, or why it stays */
 export function capture(socket: TLSSocket): TlsState | Not {
-  if (isMoved(socket)) return stateOf(socket) ?? { not: 'it is busy', isFinal: false };
+  if (isMoved(socket)) return stateOf(socket) ?? { not: 'it is busy', isFinal: false, isMomentary: true };
   const suite = socket.getCipher()?.standardName ?? '';
   const captured = captureNative(socket);
   if ('not' in captured) return captured;

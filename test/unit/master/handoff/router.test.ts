@@ -173,6 +173,19 @@ test('while the only successor is replaced it is awaited, where it listened', ()
   assert.deepEqual(station.last(), { to: 1, type: 'successors', listeners: [], areAwaited: false });
 });
 
+test('a worker that drains is told the keys of those who may adopt, and of nobody else', () => {
+  using station = new Station(2, 3);
+  station.start(4);
+  for (const worker of [1, 2, 4]) station.router.onKey(worker, { type: 'key', key: `key of ${worker}` });
+  assert.deepEqual(station.router.successors(1), { listeners: [LISTENER], areAwaited: false, keys: ['key of 2'] });
+  station.router.onKey(3, { type: 'key', key: 'key of 3' });
+  station.router.refresh([1]);
+  assert.deepEqual(station.last(), { to: 1, type: 'successors', listeners: [LISTENER], areAwaited: false, keys: ['key of 2', 'key of 3'] });
+  station.end(2);
+  station.router.refresh([1]);
+  assert.deepEqual(station.last(), { to: 1, type: 'successors', listeners: [LISTENER], areAwaited: false, keys: ['key of 3'] });
+});
+
 test('a worker that withdrew by itself awaits its own replacement', () => {
   using station = new Station();
   assert.deepEqual(station.router.successors(1), { listeners: [LISTENER], areAwaited: true });
