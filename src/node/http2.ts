@@ -13,7 +13,7 @@
  *   Missing: the session stays.
  */
 import { writeSync } from 'node:fs';
-import type { Http2Stream, ServerHttp2Session } from 'node:http2';
+import type { Http2Stream, IncomingHttpHeaders, ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 
 interface InternalSocket extends Socket {
@@ -33,16 +33,27 @@ export type Noticed = 'told' | 'later' | 'impossible';
 export const NOTICE: Buffer = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 const sessions = new WeakMap<Socket, ServerHttp2Session>();
+const agents = new WeakMap<ServerHttp2Session, string>();
 
 /** It makes sessions of its connections. */
 export function isHttp2Server(server: Server): boolean {
   return 'updateSettings' in server;
 }
 
-/** Remembers whose session it is. */
+/** Remembers whose session it is, and from its first request what its client calls itself. */
 export function noteSession(session: ServerHttp2Session): void {
   const socket = socketOf(session);
   if (socket) sessions.set(socket, session);
+  session.once('stream', noteAgent);
+}
+
+function noteAgent(this: ServerHttp2Session, _stream: unknown, { 'user-agent': agent }: IncomingHttpHeaders): void {
+  if (agent !== undefined) agents.set(this, agent);
+}
+
+/** What the client of a session calls itself. */
+export function agentOf(session: ServerHttp2Session): string | undefined {
+  return agents.get(session);
 }
 
 /** The session that has the connection, if it was noted. */

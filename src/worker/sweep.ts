@@ -14,6 +14,7 @@ import { endWatch, watchSession } from './handoff/http2/watch.ts';
 import type { Candidate, Mover } from './handoff/mover.ts';
 import { mayMove, type Scope } from './handoff/pile.ts';
 import { isQuiet } from './handoff/plain.ts';
+import { hasOptedIn } from './handoff/registry.ts';
 import { connectionsOf, findSilent, isHttpServer, type WatchedServer, webSocketOf } from './servers.ts';
 
 export const SERVICE_RESTART = 1012; // RFC 6455 registry of close codes
@@ -92,7 +93,7 @@ function look(scope: DrainScope, progress: number): Found {
   };
   for (const watched of servers.list()) {
     const { server } = watched;
-    candidates.push(...moveOrClose(mover, watched, progress));
+    candidates.push(...moveOrClose(mover, watched, { progress, isTrusted: hasOptedIn(scope.registry, server) }));
     for (const socket of findSilent(watched)) idle.set(socket, watched);
     const connections = connectionsOf(watched, servers);
     const found = findIdle(connections);
@@ -112,13 +113,13 @@ function look(scope: DrainScope, progress: number): Found {
 }
 
 /** A session moves if it can; those that could not by the second half of the drain timeout end, not all at once. @returns who may be quiet */
-function moveOrClose(mover: Mover, watched: WatchedServer, progress: number): Candidate[] {
+function moveOrClose(mover: Mover, watched: WatchedServer, { progress, isTrusted }: { readonly progress: number; readonly isTrusted: boolean }): Candidate[] {
   const candidates: Candidate[] = [];
   for (const session of watched.sessions.list()) {
     const socket = socketOf(session);
     const candidate = socket && { watched, socket };
     const isInTime = socket && progress <= shareOf(socket) / 2 && !isClosing(session);
-    if (candidate && isInTime && mover.willMove(watched.server, socket) && watchSession(session, () => mover.seize(candidate))) {
+    if (candidate && isInTime && mover.willMove(watched.server, socket) && watchSession(session, isTrusted, () => mover.seize(candidate))) {
       candidates.push(candidate);
     } else {
       endWatch(session);

@@ -46,9 +46,21 @@ export function windowUpdate(stream: number, bytes: number): Buffer {
   return frame(type.windowUpdate, 0, stream, payload);
 }
 
-/** A request without a body: GET http://x/, the size of the dynamic table set to 0 before it, and nothing put into that. */
-export function request(stream: number): Buffer {
-  return frame(type.headers, ENDS_HEADERS_AND_STREAM, stream, Buffer.from([0x20, 0x82, 0x86, 0x84, 0x01, 1, 0x78]));
+/**
+ * A request without a body: GET http://x/, and nothing put into the dynamic table. Before it the size of that is set, to 0 and then to what it is to be: the smallest
+ * that was told in between has to be among what is said (RFC 7541 §4.2).
+ */
+export function request(stream: number, tableSize: number): Buffer {
+  return frame(type.headers, ENDS_HEADERS_AND_STREAM, stream, Buffer.from([...tableUpdate(0), ...tableUpdate(tableSize), 0x82, 0x86, 0x84, 0x01, 1, 0x78]));
+}
+
+/** RFC 7541 §6.3, with the number of §5.1 in a prefix of 5 bits. */
+function tableUpdate(size: number): number[] {
+  if (size < 31) return [0x20 | size];
+  const bytes = [0x3f];
+  let rest = size - 31;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push(0x80 | (rest % 0x80));
+  return [...bytes, rest];
 }
 
 function frame(kind: number, flags: number, stream: number, payload: Buffer): Buffer {

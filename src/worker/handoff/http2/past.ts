@@ -1,6 +1,6 @@
 /**
  * What two ends of a session know between two streams, and how another session gets to know it: settings of both sides, windows, stream numbers. The peer's
- * compressor has forgotten everything by then (its table has size 0), and a new session's own one refers to nothing.
+ * compressor knows nothing by then (nothing is in its table), and a new session's own one refers to nothing.
  *
  * nghttp2 has no way to be told that some of its window is used up, nor that streams were there before. So the session is given a request of the last
  * stream's number, and its maker answers that with just as many bytes. Its window is then exact; what the peer may still send for old streams (RST_STREAM,
@@ -32,6 +32,8 @@ interface NumbersStreams {
 
 /** A window where nobody said anything: RFC 9113 §6.9.2. */
 const WINDOW = 65_535;
+/** Bytes: RFC 9113 §6.5.2. */
+const DEFAULT_TABLE = 4_096;
 const NOT_TAUGHT = 'the session did not learn what went before';
 const MOST_TURNS = 1_000;
 /** What one may have to send again, or lower; push is the client's, and extended CONNECT can't be taken back. */
@@ -78,7 +80,7 @@ export async function teach(novice: Novice, past: Past): Promise<Taught> {
 }
 
 /** Has the last stream answered with so many bytes. */
-async function spend(novice: Novice, { lastStream, peer }: Past, bytes: number): Promise<void> {
+async function spend(novice: Novice, { lastStream, peer, own }: Past, bytes: number): Promise<void> {
   let answered: ServerHttp2Stream | undefined;
   novice.onRequest((stream) => {
     answered = stream;
@@ -86,7 +88,7 @@ async function spend(novice: Novice, { lastStream, peer }: Past, bytes: number):
     stream.respond({ ':status': 200 }, { sendDate: false, endStream: bytes === 0 } as object); // `sendDate` is documented for responses only
     if (bytes > 0) stream.end(Buffer.alloc(bytes));
   });
-  novice.give(request(lastStream));
+  novice.give(request(lastStream, own.headerTableSize ?? DEFAULT_TABLE));
   const room = peer.initialWindowSize ?? WINDOW;
   if (bytes > room) novice.give(windowUpdate(lastStream, bytes - room));
   await untilSpoken(novice.session, () => answered?.destroyed === true);

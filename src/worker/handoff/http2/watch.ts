@@ -6,10 +6,11 @@
  * the last one would never be found so; therefore a lone request waits until the boundary behind it is known, a round trip, and the session is caught in the
  * very moment in which its stream closes.
  *
- * The peer's compressor must have forgotten everything before: it is told to have no table when the drain begins.
+ * The peer's compressor must know nothing. One that has never put anything into its table (nginx, HAProxy) is left alone; any other is told to have none when
+ * the drain begins. Of those that do not listen to it (RFC 9113 §4.3.1) nghttp2 ends the connection at their next request, so they must not be told.
  */
 import type { Http2Stream, ServerHttp2Session } from 'node:http2';
-import { bytesGiven, hasSpoken, openStreams } from '../../../node/http2.ts';
+import { agentOf, bytesGiven, hasSpoken, openStreams } from '../../../node/http2.ts';
 import { canLeave, hasLeft, intercept } from '../../../node/http2-session.ts';
 import { keepBody } from '../../../node/http2-stream.ts';
 import { guarded } from '../../guard.ts';
@@ -23,14 +24,20 @@ const MOST_HOLDS = 20;
 /** A peer that acknowledges nothing for so long never will. */
 const PATIENCE_MS = 3_000;
 
+/** Go's own client: before 1.20 it does not listen, and which one it is it does not say. */
+const DEAF = /^Go-http-client\//;
+
 type Callback = (...results: unknown[]) => void;
 
 const watches = new WeakMap<ServerHttp2Session, Watch>();
 
-/** Looks for such moments from now on; to be called again and again. `onQuiet` hears of one. @returns false: there will be none */
-export function watchSession(session: ServerHttp2Session, onQuiet: () => void): boolean {
+/**
+ * Looks for such moments from now on; to be called again and again. `onQuiet` hears of one. `isTrusted`: its program has opted in, and knows its clients.
+ * @returns false: there will be none
+ */
+export function watchSession(session: ServerHttp2Session, isTrusted: boolean, onQuiet: () => void): boolean {
   if (session.destroyed || session.closed || hasLeft(session) || !canLeave(session)) return false;
-  const watch = watches.get(session) ?? new Watch(session);
+  const watch = watches.get(session) ?? new Watch(session, isTrusted);
   watches.set(session, watch);
   return watch.look(onQuiet);
 }
@@ -47,6 +54,7 @@ export function endWatch(session: ServerHttp2Session): void {
 
 class Watch {
   readonly #session: ServerHttp2Session;
+  readonly #isTrusted: boolean;
   readonly #beganAt: number = performance.now();
   readonly #watched = new WeakSet<Http2Stream>();
   #onQuiet: () => void = () => {};
@@ -62,8 +70,9 @@ class Watch {
   #held: (() => void) | undefined;
   #restore: () => void = () => {};
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, isTrusted: boolean) {
     this.#session = session;
+    this.#isTrusted = isTrusted;
     const restore = intercept(session, (event, [stream], pass) => event === 'stream' && this.#onStream(stream as Http2Stream, pass));
     const unwrap = this.#countPings();
     this.#restore = () => {
@@ -91,7 +100,7 @@ class Watch {
     if (this.#hasEnded || session.destroyed || session.closed || hasLeft(session)) return false;
     const isStill = this.#isAtBoundary() && openStreams(session)?.length === 0 && hasSpoken(session);
     const isAnswered = !this.#isProbing && this.#foreign === 0 && !session.pendingSettingsAck;
-    return isStill && isAnswered && session.localSettings.headerTableSize === 0;
+    return isStill && isAnswered && (session.state.inflateDynamicTableSize === 0 || session.localSettings.headerTableSize === 0);
   }
 
   end(): void {
@@ -103,8 +112,10 @@ class Watch {
 
   /** The program may have asked for another size meanwhile, or a session that came back for its own. */
   #emptyTable(): void {
-    const { pendingSettingsAck, localSettings } = this.#session;
-    if (!pendingSettingsAck && localSettings.headerTableSize !== 0) this.#session.settings({ headerTableSize: 0 });
+    const { pendingSettingsAck, localSettings, state } = this.#session;
+    if (pendingSettingsAck || localSettings.headerTableSize === 0 || state.inflateDynamicTableSize === 0) return;
+    if (!this.#isTrusted && DEAF.test(agentOf(this.#session) ?? '')) this.end();
+    else this.#session.settings({ headerTableSize: 0 });
   }
 
   #isAtBoundary(): boolean {

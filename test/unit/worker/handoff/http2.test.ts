@@ -58,7 +58,7 @@ async function ask(client: ClientHttp2Session, body: number, size: number): Prom
 function quiet(session: ServerHttp2Session): Promise<void> {
   return new Promise((resolve) => {
     const look = () => {
-      watchSession(session, done);
+      watchSession(session, false, done);
       if (mayLeave(session)) done();
     };
     const timer = setInterval(look, 5);
@@ -100,29 +100,74 @@ test('Whatever a session has carried, and however often it moved, its two ends a
   const settings = fc.record({ initialWindowSize: fc.constantFrom(0, 1_000, 65_535, 1_000_000), headerTableSize: fc.constantFrom(0, 1_024, 4_096, 65_536) });
   const own = fc.record({ initialWindowSize: fc.constantFrom(20_000, 65_535, 1_000_000), headerTableSize: fc.constantFrom(1_024, 4_096) });
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 5 }), settings, own, fc.boolean(), async (steps, peer, other, isWide) => {
-      const stations = [await open(), await open(other)] as const;
-      const client = http2.connect(`http://127.0.0.1:${portOf(stations[0])}`, { settings: { ...peer, initialWindowSize: peer.initialWindowSize || 10 } });
-      let at = 0;
-      await ask(client, 0, 0);
-      if (isWide) {
-        client.setLocalWindowSize(300_000);
-        stations[0].session?.setLocalWindowSize(200_000);
-      }
-      for (const { body, size: wanted, moves } of steps) {
-        await ask(client, body, peer.initialWindowSize === 0 ? Math.min(wanted, 200) : wanted);
-        for (let count = 0; count < moves; count++) await move(stations[at % 2] as Station, stations[++at % 2] as Station);
-        await settle(client, stations[at % 2] as Station);
-        const { state } = (stations[at % 2] as Station).session as ServerHttp2Session;
-        assert.deepEqual([state.remoteWindowSize, state.localWindowSize], [client.state.localWindowSize, client.state.remoteWindowSize]);
-      }
-      client.destroy();
-      for (const { server } of stations) server.close();
-    }),
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 5 }),
+      settings,
+      own,
+      fc.boolean(),
+      fc.boolean(),
+      async (steps, peer, other, isWide, hasTable) => {
+        const stations = [await open(), await open(other)] as const;
+        const options = { settings: { ...peer, initialWindowSize: peer.initialWindowSize || 10 }, ...(hasTable ? {} : { maxDeflateDynamicTableSize: 0 }) };
+        const client = http2.connect(`http://127.0.0.1:${portOf(stations[0])}`, options);
+        let at = 0;
+        await ask(client, 0, 0);
+        if (isWide) {
+          client.setLocalWindowSize(300_000);
+          stations[0].session?.setLocalWindowSize(200_000);
+        }
+        for (const { body, size: wanted, moves } of steps) {
+          await ask(client, body, peer.initialWindowSize === 0 ? Math.min(wanted, 200) : wanted);
+          for (let count = 0; count < moves; count++) await move(stations[at % 2] as Station, stations[++at % 2] as Station);
+          await settle(client, stations[at % 2] as Station);
+          const { state } = (stations[at % 2] as Station).session as ServerHttp2Session;
+          assert.deepEqual([state.remoteWindowSize, state.localWindowSize], [client.state.localWindowSize, client.state.remoteWindowSize]);
+        }
+        client.destroy();
+        for (const { server } of stations) server.close();
+      },
+    ),
     { numRuns: Number(process.env['RUNS'] ?? 25) },
   );
   assert.deepEqual(mistakes, []);
 });
+
+test('A client whose compressor has put nothing into its table is not told to empty it', async () => {
+  const stations = [await open({ headerTableSize: 2_000 }), await open({ headerTableSize: 2_000 })] as const;
+  const client = http2.connect(`http://127.0.0.1:${portOf(stations[0])}`, { maxDeflateDynamicTableSize: 0 } as http2.ClientSessionOptions);
+  const told: (number | undefined)[] = [];
+  client.on('remoteSettings', ({ headerTableSize }) => told.push(headerTableSize));
+  await ask(client, 10, 10);
+  await move(stations[0], stations[1]);
+  await ask(client, 10, 10);
+  await move(stations[1], stations[0]);
+  await ask(client, 10, 10);
+  assert.deepEqual(told, [2_000]);
+  client.destroy();
+  for (const { server } of stations) server.close();
+});
+
+for (const [agent, isTrusted, stays] of [
+  ['Go-http-client/2.0', false, true],
+  ['Go-http-client/2.0', true, false],
+  ['grpc-go/1.60.0', false, false],
+] as const) {
+  const name = `${agent}${isTrusted ? ', of a program that has opted in' : ''}`;
+  test(`A client that may not listen when it is told to empty its table is not told, and stays: ${name} ${stays ? 'stays' : 'moves'}`, async () => {
+    const station = await open();
+    const client = http2.connect(`http://127.0.0.1:${portOf(station)}`);
+    const stream = client.request({ 'user-agent': agent, 'x-more': 'something to be compressed' }).resume();
+    await once(stream, 'close');
+    const session = station.session as ServerHttp2Session;
+    assert.equal(
+      watchSession(session, isTrusted, () => {}),
+      !stays,
+    );
+    assert.equal(session.pendingSettingsAck, !stays);
+    client.destroy();
+    station.server.close();
+  });
+}
 
 /** Begins a session by hand, and answers what it is told: each PING by what `answer` makes of its acknowledgement. */
 function dial(port: number, answer: (acknowledgement: Buffer) => Buffer): net.Socket {
