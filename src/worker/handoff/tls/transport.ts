@@ -59,7 +59,7 @@ export function makeTlsTransport({ keys, onUnfit }: TlsHost): TlsTransport {
       trials.begin(server);
     },
     mayCarry: (server) => trials.verdict(server) !== 'unfit',
-    carries: (socket) => (socket as TLSSocket).encrypted === true && (socket as TLSSocket).alpnProtocol !== 'h2', // which ends gracefully
+    carries: (socket) => (socket as TLSSocket).encrypted === true,
     check(server, socket) {
       if (!isQuiet(socket)) return busy;
       if (trials.verdict(server) !== 'fit') return untried;
