@@ -23,7 +23,7 @@ http {
   upstream program { server 127.0.0.1:${port}; keepalive 1; keepalive_requests 1000000; keepalive_timeout 1h; }
   server {
     listen unix:${socketPath};
-    location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_next_upstream off; grpc_next_upstream off; proxy_ssl_protocols TLSv1.3; ${pass}//program; }
+    location / { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_next_upstream off; grpc_next_upstream off; proxy_ssl_protocols TLSv1.3; grpc_ssl_protocols TLSv1.3; ${pass}//program; }
   }
 }\n`,
   );
