@@ -65,7 +65,7 @@ export interface LastReload {
   readonly connections: { readonly moved: Counts; readonly closed: Counts; readonly cut: Counts } | null;
 }
 
-/** How many, by kind: `http`, `http2`, `websocket`, `upgraded`, `tls`, `tcp`, `unix`. */
+/** How many, by kind: `http`, `https`, `http2`, `websocket`, `wss`, `upgraded`, `tls`, `tcp`, `unix`. */
 type Counts = Readonly<Record<string, number>>;
 
 /** A line of a streamed answer. */

@@ -76,7 +76,7 @@ test('Every mistake in the values is told at once: where, what was expected, wha
       [
         'configuration: 5 mistakes',
         '--workers: expected a whole number from 1 to 1024, or "auto", got "many"',
-        '--listen: expected \\[HOST:\\]PORT or unix:/path.*, got "nowhere"',
+        '--listen: expected \\[HOST:\\]PORT, udp:\\[HOST:\\]PORT or unix:/path.*, got "nowhere"',
         '--backlog from GRACEFUL_SUPER_BACKLOG: expected a whole number from 1 to 65535, got "0"',
         '--drain-timeout: expected a time such as 500ms.*, got "5"',
         '--log-level: expected error, warn, info or debug, got "loud"',

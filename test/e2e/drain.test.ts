@@ -126,7 +126,7 @@ test('TLS: idle connections, unused ones, and those without a handshake are clos
   await rig.hup();
   assert.deepEqual([await used.end(), await unused.end(), await silent.end()], ['FIN', 'FIN', 'FIN']);
   const { closed, cut } = await rig.until('worker-drained');
-  assert.deepEqual([closed, cut], [{ http: 2, tls: 1 }, {}]);
+  assert.deepEqual([closed, cut], [{ https: 2, tls: 1 }, {}]);
 });
 
 for (const kind of ['tcp', 'tls', 'unix']) {
