@@ -51,7 +51,7 @@ test('The package as npm would publish it', async (t: TestContext) => {
       [],
     );
     assert.deepEqual(
-      paths.filter((path) => /test|(?<!\.d)\.ts$/.test(path)),
+      paths.filter((path) => /(^|\/)tests?\/|\.test\.|(?<!\.d)\.ts$/.test(path)),
       [],
     );
   });
