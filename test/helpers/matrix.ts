@@ -22,7 +22,9 @@ const dependent = [
   'handoff-http-declined',
   'handoff-http-programs',
   'handoff-http-timeouts',
+  'handoff-http2',
   'handoff-tcp',
+  'handoff-tls',
   'handoff-websocket',
   'health-check',
   'health-page',
@@ -42,7 +44,8 @@ const dependent = [
   'worker-api',
 ].map((name) => join('test/e2e', `${name}.test.ts`));
 const folders = ['test/unit/node', 'test/unit/worker'];
-const suites = [...folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file))), ...dependent];
+const units = folders.flatMap((folder) => readdirSync(folder, { encoding: 'utf8', recursive: true }).map((file) => join(folder, file)));
+const suites = [...units.filter((path) => path.endsWith('.test.ts')), ...dependent];
 
 for (const version of versions) {
   const node = install(version);
