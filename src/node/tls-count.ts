@@ -43,8 +43,9 @@ export function ticketsIn(bytes: number, largest: number): Tickets | undefined {
 }
 
 /**
- * Tickets among the first few frames of HTTP/2, which OpenSSL was given `plain` bytes of. `overhead` is exact: all that was sealed, less the plaintext. With less
- * plaintext than eight frames take, the remainder of 16 says how many records they are. @returns undefined: it can't be told
+ * Tickets among the first few frames of HTTP/2, which OpenSSL was given `plain` bytes of. `overhead`: what was sealed, less the plaintext. With less
+ * plaintext than eight frames take, the remainder of 16 says how many records they are. Never more than was sealed; should it be less, the tickets come out too few, in a
+ * number too high, or with a remainder: to come out as too many by whole records takes eight of those. @returns undefined: it can't be told
  */
 export function ticketsAmongFrames(overhead: number, plain: number, largest: number): Tickets | undefined {
   const most = Math.floor(plain / FRAME);

@@ -231,11 +231,13 @@ function lookAtFrames(this: unknown): void {
   if (it && now) it.ticketBytes ??= ticketsOfSession(it, now, largestFragmentOf(socket) ?? 0)?.bytes;
 }
 
-/** What was sealed since the handshake can be told exactly while nothing of it was sent, and when nothing is left to be sent. */
+/**
+ * Until the next turn of the loop, what is being sent is counted on both sides of the queue. The larger of the two is never more than what was sealed, and less is harmless: see
+ * `ticketsAmongFrames`.
+ */
 function ticketsOfSession(it: Known, now: Counters, largest: number): Tickets | undefined {
-  const isExact = now.bytesOut === it.sentBefore || now.sealed === 0;
-  const bytes = now.bytesOut === it.sentBefore ? now.sealed : now.bytesOut - it.sentBefore;
-  return isExact && it.sentBefore >= 0 ? ticketsAmongFrames(bytes - now.plainOut, now.plainOut, largest) : undefined;
+  const bytes = Math.max(now.bytesOut - it.sentBefore, now.sealed);
+  return it.sentBefore >= 0 ? ticketsAmongFrames(bytes - now.plainOut, now.plainOut, largest) : undefined;
 }
 
 /**

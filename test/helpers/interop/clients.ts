@@ -30,7 +30,7 @@ export interface Client {
   readonly needs?: string;
   /** How many it opens; 1 unless it says so. */
   readonly connections?: number;
-  /** Its connections do not all go on: it leaves those on which something comes while nothing was asked, or asks before the end of its handshake was read. */
+  /** It leaves a connection on which something comes while nothing was asked, as HTTP/2 servers may send settings; and opens another one. */
   readonly isShy?: boolean;
   /** The program that it talks to, if it is not `speaks.mjs`. */
   readonly script?: string;
@@ -45,8 +45,7 @@ export const clients: readonly Client[] = [
   { name: "Node's http2", speaks: ['h2c', 'h2'], start: askByHttp2 },
   { name: "Node's tls", speaks: ['tls'], start: async (target) => talkOver(await dialTls(target), target.pauseMs) },
   { name: 'ws', speaks: ['wss'], start: talkByWebSocket },
-  { name: 'curl', speaks: ['https'], needs: 'curl', start: askByCurl },
-  { name: 'curl', speaks: ['h2'], needs: 'curl', isShy: true, start: askByCurl }, // h2c by prior knowledge: 7.88 fails at its second request, of whatever server
+  { name: 'curl', speaks: ['https', 'h2'], needs: 'curl', start: askByCurl }, // h2c by prior knowledge: 7.88 fails at its second request, of whatever server
   { name: 'h2load', speaks: ['h2c', 'h2'], needs: 'h2load', connections: 5, start: askByH2load },
   { name: 'Python', speaks: ['https', 'tls'], needs: 'python3', start: askByPython },
   { name: 'nginx', speaks: ['https', 'h2c', 'h2'], needs: 'nginx', isShy: true, start: askThroughNginx },

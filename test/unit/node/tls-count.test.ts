@@ -45,6 +45,28 @@ test('Tickets are told from the first frames of a session that were sealed with 
   );
 });
 
+test('Where less is seen than was sealed with the first frames, the number is never too low', () => {
+  const story = fc.record({
+    written: fc.array(fc.integer({ min: 9, max: 66 }), { maxLength: 7 }), // 22, 44 and 66 among them, which are as long as one, two and three costs
+    unseen: fc.oneof(
+      fc.integer({ min: 1, max: 1_500 }),
+      fc.integer({ min: 1, max: 60 }).map((costs) => costs * OVERHEAD),
+    ),
+    later: fc.integer({ min: 0, max: 1_000 }),
+  });
+  fc.assert(
+    fc.property(tickets, story, ({ count, blocks, largest }, { written, unseen, later }) => {
+      const { records, bytes } = sizeOf(blocks, largest);
+      const plain = written.reduce((sum, length) => sum + length, 0);
+      const overhead = count * bytes + OVERHEAD * written.length;
+      const found = ticketsAmongFrames(overhead - unseen, plain, largest);
+      const next = found && countWritten(overhead + OVERHEAD * later, found);
+      if (next !== undefined) assert.ok(next >= count * records + written.length + later);
+    }),
+    { numRuns: 50_000 },
+  );
+});
+
 test('Whatever OpenSSL sends unasked, the number of the next record is never too low', () => {
   const extra = fc.array(fc.integer({ min: OVERHEAD, max: 60 })); // records whose plaintext nobody counts: alerts, key updates, a ticket
   fc.assert(
