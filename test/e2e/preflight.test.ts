@@ -1,6 +1,6 @@
 /** New code proves itself before it serves: until its preflight has passed no client meets it. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Rig, startMaster, temporaryFolder } from '../helpers/rig.ts';
@@ -10,7 +10,11 @@ import { dial, makeCertificate } from '../helpers/wire.ts';
 /** What the health page of new code answers, a line a time; the last one stays. */
 function healthFile(folder: string): { readonly env: { readonly HEALTH: string }; say(...lines: string[]): void } {
   const file = join(folder, 'health');
-  return { env: { HEALTH: file }, say: (...lines) => writeFileSync(file, lines.join('\n')) };
+  const say = (...lines: string[]) => {
+    writeFileSync(`${file}.new`, lines.join('\n'));
+    renameSync(`${file}.new`, file); // it may be read at any moment
+  };
+  return { env: { HEALTH: file }, say };
 }
 
 async function startHealthy(folder: string, flags: readonly string[] = [], { ownTerm = false } = {}) {
